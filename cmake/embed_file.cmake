@@ -1,0 +1,10 @@
+# Whole-line comments and empty lines stay in the file, where they are read, and out of the job.
+file(READ "${FROM}" _text)
+string(REGEX REPLACE "(^|\n)[ \t]*#[^\n]*" "\\1" _text "${_text}")
+string(REGEX REPLACE "\n\n+" "\n" _text "${_text}")
+string(REGEX REPLACE "^\n" "" _text "${_text}")
+file(WRITE "${TO}.text" "${_text}")
+file(READ "${TO}.text" _hex HEX)
+string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," _bytes "${_hex}")
+string(REGEX REPLACE "(................................................................................)" "\\1\n\t" _bytes "${_bytes}")
+file(WRITE "${TO}" "/* made from ${NAME} by cmake/embed_file.cmake */\nstatic const char ${NAME}[] = {\n\t${_bytes}0x00};\n")

@@ -1,0 +1,98 @@
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "buf.h"
+#include "err.h"
+#include "json.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The options: one table (src/options/table.c) says everything about each of them, and everything else comes from
+ * it: parsing, validation, the help, the options of provider.yaml, docs/options.md.
+ *
+ * A variable that is empty counts as unset, because DevPod passes every option that was left empty as an empty
+ * variable over the inherited one.
+ */
+
+/** The values, checked; never written after options_load(). Strings are NULL where unset and there is no default. */
+struct options {
+	/* connection: as Nomad's own CLI reads them */
+	char *addr;
+	char *token; /* secret */
+	char *namespace_;
+	char *region;
+	char *cacert;
+	char *capath;
+	char *client_cert;
+	char *client_key;
+	char *tls_server_name;
+	bool skip_verify;
+	char *http_auth; /* secret */
+
+	/* size */
+	int64_t cpu_mhz;
+	int64_t cores; /* 0 = by cpu_mhz */
+	int64_t memory_mb;
+	int64_t memory_max_mb; /* 0 = memory_mb is the limit */
+	int64_t disk_mb;
+
+	/* placement */
+	char **datacenters; /* NULL-terminated, never empty */
+	char *node_pool;
+	int64_t priority;
+	cJSON *constraints; /* array of {attribute, operator, value}, or NULL */
+
+	/* machine */
+	char *image;
+	int64_t start_timeout_ms;
+	int64_t placement_timeout_ms;
+	char *host_dir; /* absolute, no slash at the end */
+	char *agent_path;
+	char *agent_data_path;
+	bool inject_git_credentials;
+	bool inject_docker_credentials;
+
+	/* what DevPod says of the machine at hand */
+	char *machine_id;     /* set where options_load() was told to require it */
+	char *machine_folder; /* or NULL */
+	char *command;	      /* COMMAND or DEVCONTAINER_COMMAND, or NULL */
+	bool debug;	      /* DEVPOD_DEBUG or DEVSY_DEBUG */
+
+	struct option_origin *origins; /* one a table row; see options_origin() */
+};
+
+/** Where values come from: get(arg, name) is the value or NULL, borrowed until the next call. */
+struct options_source {
+	const char *(*get)(void *arg, const char *name);
+	void *arg;
+};
+
+/** options_environment() - the process's environment as a source. */
+struct options_source options_environment(void);
+
+/**
+ * options_load() - read, check and default every option.
+ * @require_machine: MACHINE_ID must be there and be [a-zA-Z0-9._-]{1,63} (not "." or "..").
+ * @ret: for options_freep(); written on success only.
+ * Return: 0, or -1 with ERR_CONFIG: all mistakes at once, one a line, each naming variable and value (secrets without
+ * the value).
+ */
+int options_load(const struct options_source *from, bool require_machine, struct options **ret, struct err *e) MUST_CHECK;
+void options_freep(struct options **p);
+
+/** options_origin() - "NOMAD_TOKEN" for what came from that variable, "the default" otherwise; borrowed. */
+const char *options_origin(const struct options *o, const char *name);
+
+/* What the table generates. Each appends text to @to. */
+
+/** options_help() - for `help`: groups, names, defaults, one line of text each. */
+void options_help(struct buf *to);
+/** options_provider_yaml() - the `options:` and `optionGroups:` of provider.yaml. */
+void options_provider_yaml(struct buf *to);
+/** options_markdown() - docs/options.md. */
+void options_markdown(struct buf *to);
+
+#endif
