@@ -36,6 +36,9 @@ void text_url_escape(struct buf *to, const char *s);
 /** text_shell_quote() - append s as one POSIX shell word, in single quotes. */
 void text_shell_quote(struct buf *to, const char *s);
 
+/** text_glob() - @s matches @pattern, in which `*` stands for any characters (Nomad's datacenters). */
+bool text_glob(const char *pattern, const char *s);
+
 /** text_distance() - Levenshtein distance of two short names, case ignored; for «did you mean». */
 unsigned text_distance(const char *a, const char *b);
 

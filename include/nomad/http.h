@@ -43,6 +43,7 @@ struct http_request {
 	int64_t timeout_ms; /* of the whole exchange, 0 = 30 s */
 	uint64_t index;	    /* a blocking query when not 0: answers when the index passes this one … */
 	int64_t wait_ms;    /* … or after this time (the server adds up to a sixteenth) */
+	const bool *cancel; /* or NULL: once it is true the call ends, with 0 and reply->status 0 (a stream may set it) */
 };
 
 struct http_reply {
@@ -69,7 +70,8 @@ int http_do(struct http *h, const struct http_request *rq, struct http_reply *re
 int http_wait(struct http *h, int64_t ms, struct err *e) MUST_CHECK;
 
 /**
- * A reply without an end (followed logs): on_data is called from http_do() and http_wait().
+ * A reply without an end (followed logs): on_data is called from http_do() and http_wait(), and once with NULL and 0
+ * when the stream has ended.
  * @path, @arg: the path is borrowed during the call, the argument until http_stream_freep().
  */
 struct http_stream;

@@ -20,11 +20,12 @@ const char *nomad_token_origin(const struct nomad *n);
 /** A place in a blocking query: start with NOMAD_WAIT_INIT, pass it again to wait for the next change. */
 struct nomad_wait {
 	uint64_t index;
-	int64_t ms; /* wait at most this long; 0 = do not block */
+	int64_t ms;	    /* wait at most this long; 0 = do not block */
+	const bool *cancel; /* or NULL: once it is true the call ends with 0 and no tree (NULL) */
 };
 #define NOMAD_WAIT_INIT                                                                                      \
 	{                                                                                                    \
-		0, 0                                                                                         \
+		0, 0, NULL                                                                                   \
 	}
 
 #define NOMAD_ID_LEN 36 /* of evaluations, allocations, nodes: a UUID */

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* nftw */
 #include "clock.h"
 #include "platform.h"
 

@@ -174,6 +174,29 @@ void text_shell_quote(struct buf *to, const char *s)
 	buf_puts(to, "'");
 }
 
+bool text_glob(const char *pattern, const char *s)
+{
+	const char *star = NULL, *resume = NULL;
+
+	while (*s) {
+		if (*pattern == '*') {
+			star = pattern++;
+			resume = s;
+		} else if (*pattern == *s) {
+			pattern++;
+			s++;
+		} else if (star) {
+			pattern = star + 1;
+			s = ++resume;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return !*pattern;
+}
+
 unsigned text_distance(const char *a, const char *b)
 {
 	unsigned row[65];

@@ -1,0 +1,211 @@
+#include "machine_private.h"
+
+#include "platform.h"
+#include "text.h"
+
+int machine_open(const struct options *o, const char *version, struct machine **ret, struct err *e)
+{
+	AUTO(machine_freep) struct machine *m = xcalloc(1, sizeof(*m));
+	AUTO(freep) char *agent = xasprintf("devpod-provider-nomad/%s", version);
+	struct http_config config = {
+		.addr = o->addr,
+		.token = o->token,
+		.namespace_ = o->namespace_,
+		.region = o->region,
+		.cacert = o->cacert,
+		.capath = o->capath,
+		.client_cert = o->client_cert,
+		.client_key = o->client_key,
+		.tls_server_name = o->tls_server_name,
+		.skip_verify = o->skip_verify,
+		.http_auth = o->http_auth,
+		.user_agent = agent,
+	};
+
+	m->options = o;
+	m->version = version;
+	m->owner = platform_user();
+	if (o->machine_folder)
+		m->state_path = xasprintf("%s/nomad-machine.json", o->machine_folder);
+	if (nomad_open(&config, o->token ? options_origin(o, "NOMAD_TOKEN") : NULL, &m->nomad, e) < 0)
+		return -1;
+	*ret = TAKE(m);
+	return 0;
+}
+
+void machine_freep(struct machine **p)
+{
+	struct machine *m = *p;
+
+	if (!m)
+		return;
+	nomad_freep(&m->nomad);
+	free(m->owner);
+	free(m->state_path);
+	free(m);
+	*p = NULL;
+}
+
+struct nomad *machine_nomad(struct machine *m)
+{
+	return m->nomad;
+}
+
+const char *machine_job(const struct machine *m)
+{
+	return m->options->machine_id;
+}
+
+const char *machine_task(const struct machine *m)
+{
+	(void)m;
+	return SPEC_TASK;
+}
+
+int hint_token(const struct machine *m, const char *capabilities, struct err *e)
+{
+	const char *origin = nomad_token_origin(m->nomad);
+
+	if (!origin)
+		return err_hint(e, "NOMAD_TOKEN is not set; a token with %s is needed", capabilities);
+	return err_hint(e, "the token came from %s; it needs %s", origin, capabilities);
+}
+
+const cJSON *task_state(const cJSON *alloc, const char *name)
+{
+	return json_get(json_get(alloc, "TaskStates"), name);
+}
+
+bool alloc_touched_node(const cJSON *alloc)
+{
+	const cJSON *event;
+
+	cJSON_ArrayForEach(event, json_get(task_state(alloc, SPEC_TASK), "Events"))
+	{
+		const char *type = json_str(event, "Type");
+		const char *text = json_str(event, "DisplayMessage");
+
+		if (text_eq(type, "Started"))
+			return true;
+		/* dockerd makes the bind source when it makes the container, which may then fail to start */
+		if (text_eq(type, "Driver Failure") && text && strstr(text, "to start container"))
+			return true;
+	}
+	return false;
+}
+
+void sight_clear(struct sight *s)
+{
+	cJSON_Delete(s->job);
+	cJSON_Delete(s->allocations);
+	state_clear(&s->data);
+	*s = (struct sight)SIGHT_INIT;
+}
+
+/* The truth is where the machine ran last; Meta and the state file are for when Nomad has forgotten that. */
+static void find_data(struct machine *m, struct sight *s, struct state *file)
+{
+	const cJSON *alloc, *last = NULL;
+	uint64_t most = 0;
+
+	cJSON_ArrayForEach(alloc, s->allocations)
+	{
+		uint64_t index = json_u64(alloc, "CreateIndex", 0);
+
+		if (alloc_touched_node(alloc) && json_str(alloc, "NodeID") && (!last || index > most)) {
+			last = alloc;
+			most = index;
+		}
+	}
+	const char *dir = s->job ? spec_meta(s->job, SPEC_META_DIR) : NULL;
+	if (last) {
+		s->data.node_id = xstrdup(json_str(last, "NodeID"));
+		s->data.node_name = xstrdup(json_str(last, "NodeName"));
+	} else if (s->job && spec_meta(s->job, SPEC_META_NODE)) {
+		s->data.node_id = xstrdup(spec_meta(s->job, SPEC_META_NODE));
+	} else if (file->node_id) {
+		s->data.node_id = TAKE(file->node_id);
+		s->data.node_name = TAKE(file->node_name);
+		dir = file->dir;
+	} else {
+		return;
+	}
+	s->data.dir = dir ? xstrdup(dir) : spec_dir(m->options, m->options->machine_id);
+}
+
+int sight_take(struct machine *m, struct sight *ret, struct err *e)
+{
+	AUTO(sight_clear) struct sight s = SIGHT_INIT;
+	AUTO(state_clear) struct state file = STATE_INIT;
+	const char *id = m->options->machine_id;
+
+	if (state_load(m, &file, e) < 0)
+		return -1;
+	if (nomad_job(m->nomad, id, &s.job, e) < 0) {
+		if (e->kind == ERR_AUTH)
+			hint_token(m, "read-job", e);
+		if (e->kind != ERR_NOT_FOUND)
+			return -1;
+		err_clear(e);
+		s.allocations = json_array();
+	} else {
+		if (!spec_is_ours(s.job, id)) {
+			err_set(e, ERR_CONFLICT, "job '%s' exists in Nomad and is not a machine of this provider", id);
+			return err_hint(e, "give the workspace another name, or look at it with: nomad job status %s", id);
+		}
+		if (nomad_job_allocations(m->nomad, id, NULL, &s.allocations, e) < 0)
+			return -1;
+	}
+	s.newest = nomad_newest(s.allocations);
+	find_data(m, &s, &file);
+	*ret = s;
+	s = (struct sight)SIGHT_INIT;
+	return 0;
+}
+
+static bool alloc_goes_on(const cJSON *alloc)
+{
+	const char *client = json_str(alloc, "ClientStatus");
+	const cJSON *state = task_state(alloc, SPEC_TASK);
+
+	return text_eq(json_str(alloc, "DesiredStatus"), "run") && !text_eq(json_str(state, "State"), "dead") &&
+	       (text_eq(client, "pending") || text_eq(client, "running"));
+}
+
+bool sight_alive(const struct sight *s)
+{
+	if (!s->job || json_is_true(s->job, "Stop"))
+		return false;
+	if (s->newest && json_u64(s->newest, "JobVersion", 0) >= json_u64(s->job, "Version", 0))
+		return alloc_goes_on(s->newest);
+	/* waiting for a place */
+	return !text_eq(json_str(s->job, "Status"), "dead");
+}
+
+bool sight_settled(const struct sight *s)
+{
+	const cJSON *alloc;
+
+	cJSON_ArrayForEach(alloc, s->allocations)
+	{
+		/* unknown: its node is out of reach, so is what runs there */
+		if (!nomad_alloc_terminal(alloc) && !text_eq(json_str(alloc, "ClientStatus"), "unknown"))
+			return false;
+	}
+	return true;
+}
+
+int machine_status(struct machine *m, enum machine_status *ret, struct err *e)
+{
+	AUTO(sight_clear) struct sight s = SIGHT_INIT;
+
+	if (sight_take(m, &s, e) < 0)
+		return -1;
+	if (!s.job)
+		*ret = s.data.node_id ? MACHINE_STOPPED : MACHINE_NOT_FOUND;
+	else if (sight_alive(&s))
+		*ret = s.newest && nomad_alloc_running(s.newest, SPEC_TASK) ? MACHINE_RUNNING : MACHINE_BUSY;
+	else
+		*ret = sight_settled(&s) ? MACHINE_STOPPED : MACHINE_BUSY;
+	return 0;
+}

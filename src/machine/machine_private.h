@@ -1,0 +1,111 @@
+/* What the files of this room share. */
+#ifndef MACHINE_PRIVATE_H
+#define MACHINE_PRIVATE_H
+
+#include "machine.h"
+#include "nomad.h"
+#include "options.h"
+#include "spec.h"
+
+#include <stdbool.h>
+
+struct machine {
+	const struct options *options;
+	const char *version;
+	struct nomad *nomad;
+	char *owner;
+	char *state_path; /* or NULL: no MACHINE_FOLDER */
+};
+
+/* -- state.c: where the data are, in MACHINE_FOLDER, because Nomad forgets dead jobs after some hours (#25162) -- */
+
+struct state {
+	char *node_id, *node_name; /* NULL when there is no file */
+	char *dir;
+};
+#define STATE_INIT                                                                                           \
+	{                                                                                                    \
+		NULL, NULL, NULL                                                                             \
+	}
+void state_clear(struct state *s);
+/** state_load() - no file: 0 and an empty state. A broken file is an error that names it. */
+int state_load(const struct machine *m, struct state *ret, struct err *e) MUST_CHECK;
+int state_save(const struct machine *m, const struct state *s, struct err *e) MUST_CHECK;
+int state_remove(const struct machine *m, struct err *e) MUST_CHECK;
+
+/* -- machine.c: what Nomad knows of a machine -- */
+
+/** hint_token() - for ERR_AUTH: where the token came from, and what it needs. Return: -1. */
+int hint_token(const struct machine *m, const char *capabilities, struct err *e);
+
+/** A machine's job, its allocations, and where its data are. */
+struct sight {
+	cJSON *job;	     /* NULL: Nomad has none */
+	cJSON *allocations;  /* an array */
+	const cJSON *newest; /* of them, borrowed, or NULL */
+	struct state data;   /* node and directory that have this machine's data; node_id NULL: there are none */
+};
+#define SIGHT_INIT                                                                                           \
+	{                                                                                                    \
+		NULL, NULL, NULL, STATE_INIT                                                                 \
+	}
+void sight_clear(struct sight *s);
+/** sight_take() - ERR_CONFLICT when a job of that name is there and not ours. */
+int sight_take(struct machine *m, struct sight *ret, struct err *e) MUST_CHECK;
+/** sight_alive() - it runs or will, by itself: something is left to wait for. */
+bool sight_alive(const struct sight *s);
+/** sight_settled() - no allocation runs any more. */
+bool sight_settled(const struct sight *s);
+
+/** alloc_touched_node() - the allocation got as far as making the machine's directory on its node. */
+bool alloc_touched_node(const cJSON *alloc);
+/** alloc_failure() - why it ended, or cannot start, in Nomad's words. Return: -1, always. */
+int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struct err *e);
+/** task_state() - TaskStates[name], borrowed, or NULL. */
+const cJSON *task_state(const cJSON *alloc, const char *name);
+
+/* -- placement.c -- */
+
+/** node_in_reach() - of GET /v1/nodes: in the datacenters and the pool of the options. */
+bool node_in_reach(const struct options *o, const cJSON *node);
+/** node_usable() - ready and eligible. */
+bool node_usable(const cJSON *node);
+
+/**
+ * placement_error() - why nothing could be placed, in plain words with a hint.
+ * @metric: an element of FailedTGAllocs of an evaluation or a plan (Nomad's AllocMetric).
+ * @ret_never: no node could ever take it, as the nodes are now. Return: -1, always.
+ */
+int placement_error(struct machine *m, const cJSON *metric, bool *ret_never, struct err *e);
+
+/* -- observe.c -- */
+
+/** What to wait for. Borrowed during the call. */
+struct observation {
+	const char *job_id;
+	const char *eval_id; /* of the registration; NULL: there is an allocation, or will be, from another one */
+	uint64_t since;	     /* only allocations with a CreateIndex of at least this one count */
+	const char *task;    /* the one that matters */
+	bool until_ready;    /* true: until it says ready; false: until the allocation is terminal, with exit code 0 */
+};
+
+/**
+ * observe() - follow a job's newest allocation until it is ready, or done.
+ * @ret_alloc: the allocation as last seen, for json_freep(); also written on failure when there was one.
+ * Return: 0, or -1 with Nomad's own reason.
+ */
+int observe(struct machine *m, const struct observation *what, cJSON **ret_alloc, struct err *e) MUST_CHECK;
+
+/* -- retire.c -- */
+
+/** retire_job() - deregister and wait until every allocation is terminal. */
+int retire_job(struct machine *m, const char *job_id, struct err *e) MUST_CHECK;
+/** retire_data() - run the clean-up job for what @where names. A node that is away: told, and a success. */
+int retire_data(struct machine *m, const struct state *where, struct err *e) MUST_CHECK;
+
+/* -- deploy.c -- */
+
+/** deploy_stamp() - another text at every start, for free(). */
+char *deploy_stamp(struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,191 @@
+#include "clock.h"
+#include "log.h"
+#include "machine_private.h"
+#include "platform.h"
+#include "text.h"
+
+#define SETTLE_MS      180000 /* the kill timeout, the task `stopped`, and a slow node */
+#define BLOCK_MS       30000
+#define TROUBLE_MS     30000
+#define PAUSE_MS       500
+
+static bool server_trouble(const struct err *e)
+{
+	return e->kind == ERR_CONNECT || e->kind == ERR_TIMEOUT ||
+	       (e->kind == ERR_REMOTE && (e->status == 429 || e->status >= 500));
+}
+
+/* Wait until every allocation of the job is terminal. @ret: the allocations as they are then. */
+static int await_settled(struct machine *m, const char *job_id, cJSON **ret, struct err *e)
+{
+	struct nomad_wait wait = NOMAD_WAIT_INIT;
+	int64_t deadline = clock_ms() + SETTLE_MS, patience = clock_ms() + TROUBLE_MS;
+
+	for (;;) {
+		AUTO(sight_clear) struct sight s = SIGHT_INIT;
+
+		if (nomad_job_allocations(m->nomad, job_id, &wait, &s.allocations, e) < 0) {
+			if (!server_trouble(e) || !clock_left(patience))
+				return -1;
+			err_clear(e);
+			if (http_wait(nomad_http(m->nomad), PAUSE_MS, e) < 0)
+				return -1;
+			continue;
+		}
+		patience = clock_ms() + TROUBLE_MS;
+		if (sight_settled(&s)) {
+			*ret = TAKE(s.allocations);
+			return 0;
+		}
+		if (!clock_left(deadline)) {
+			err_set(e, ERR_TIMEOUT, "job '%s' still has a running allocation %d s after it was stopped", job_id,
+				SETTLE_MS / 1000);
+			return err_hint(e, "is its node reachable? See: nomad job status %s", job_id);
+		}
+		wait.ms = clock_left(deadline) < BLOCK_MS ? clock_left(deadline) : BLOCK_MS;
+	}
+}
+
+/* The task that stops the devcontainers may have failed: the user must know what still runs. */
+static int check_stopped_task(struct machine *m, const cJSON *allocations, struct err *e)
+{
+	const cJSON *newest = nomad_newest(allocations);
+	AUTO(err_clear) struct err why = ERR_INIT;
+
+	if (!newest || !json_is_true(task_state(newest, SPEC_TASK_STOPPED), "Failed"))
+		return 0;
+	alloc_failure(m, newest, SPEC_TASK_STOPPED, &why);
+	err_set(e, ERR_REMOTE, "the machine is stopped, its devcontainers may still run: %s", why.msg);
+	const char *node = json_str(newest, "NodeName");
+	return err_hint(e, "look at the containers on node %s: docker ps", node ? node : "?");
+}
+
+int retire_job(struct machine *m, const char *job_id, struct err *e)
+{
+	AUTO(json_freep) cJSON *allocations = NULL;
+
+	if (nomad_job_stop(m->nomad, job_id, false, e) < 0)
+		return -1;
+	if (await_settled(m, job_id, &allocations, e) < 0)
+		return -1;
+	return check_stopped_task(m, allocations, e);
+}
+
+int machine_stop(struct machine *m, struct err *e)
+{
+	AUTO(sight_clear) struct sight s = SIGHT_INIT;
+	const char *id = m->options->machine_id;
+
+	if (sight_take(m, &s, e) < 0)
+		return err_wrap(e, "stop machine '%s'", id);
+	if (!s.job || (!sight_alive(&s) && sight_settled(&s)))
+		return 0;
+	log_info("stopping machine '%s'", id);
+	/* before it is stopped: once Nomad forgets the dead job, this file is what still knows the node */
+	if (s.data.node_id && state_save(m, &s.data, e) < 0)
+		return err_wrap(e, "stop machine '%s'", id);
+	if (retire_job(m, id, e) < 0)
+		return err_wrap(e, "stop machine '%s'", id);
+	return 0;
+}
+
+/* Return: 1 when the node can run a job, 0 when it is away (told), -1 on error. */
+static int node_is_there(struct machine *m, const struct state *where, struct err *e)
+{
+	AUTO(json_freep) cJSON *node = NULL;
+	const char *name = where->node_name ? where->node_name : where->node_id;
+	const char *why = "is no longer known to Nomad";
+
+	if (nomad_node(m->nomad, where->node_id, &node, e) < 0) {
+		if (e->kind != ERR_NOT_FOUND)
+			return -1;
+		err_clear(e);
+	} else if (node_usable(node)) {
+		return 1;
+	} else {
+		why = text_eq(json_str(node, "Status"), "ready") ? "takes no jobs (it is ineligible or drains)"
+								  : "is down";
+	}
+	log_warn("node %s %s: the directory %s and the devcontainers of this machine stay there", name, why, where->dir);
+	return 0;
+}
+
+int retire_data(struct machine *m, const struct state *where, struct err *e)
+{
+	AUTO(freep) char *id = spec_cleanup_id(m->options->machine_id);
+	AUTO(freep) char *stamp = deploy_stamp(e);
+	AUTO(json_freep) cJSON *job = NULL, *alloc = NULL, *old = NULL;
+	struct nomad_registered registered;
+
+	if (!stamp)
+		return -1;
+	int there = node_is_there(m, where, e);
+	if (there <= 0)
+		return there;
+	job = spec_cleanup(&(struct spec_request){.options = m->options,
+						  .machine_id = m->options->machine_id,
+						  .owner = m->owner,
+						  .version = m->version,
+						  .start = stamp,
+						  .node_id = where->node_id,
+						  .dir = where->dir});
+	if (nomad_job(m->nomad, id, &old, e) == 0) {
+		if (!spec_is_ours(old, m->options->machine_id))
+			return err_set(e, ERR_CONFLICT, "job '%s' exists in Nomad and is not ours", id);
+	} else if (e->kind != ERR_NOT_FOUND) {
+		return -1;
+	}
+	err_clear(e);
+	if (nomad_job_register(m->nomad, job, NULL, &registered, e) < 0)
+		return -1;
+	struct observation what = {
+		.job_id = id,
+		.eval_id = registered.eval_id,
+		.since = registered.job_modify_index,
+		.task = SPEC_TASK_CLEANUP,
+	};
+	int failed = observe(m, &what, &alloc, e);
+
+	/* the clean-up job goes whatever came of it */
+	struct err gone = ERR_INIT;
+	AUTO(json_freep) cJSON *allocations = NULL;
+	if (failed && e->kind == ERR_INTERRUPTED)
+		interrupt_acknowledge();
+	if (nomad_job_stop(m->nomad, id, failed == 0, &gone) < 0 ||
+	    (failed && (await_settled(m, id, &allocations, &gone) < 0 || nomad_job_stop(m->nomad, id, true, &gone) < 0))) {
+		failed = -1;
+		err_wrap(&gone, "remove the clean-up job '%s'", id);
+		err_move(e, &gone);
+	}
+	return failed ? err_wrap(e, "clean up %s on node %s", where->dir,
+				 where->node_name ? where->node_name : where->node_id)
+		      : 0;
+}
+
+int machine_delete(struct machine *m, struct err *e)
+{
+	AUTO(sight_clear) struct sight s = SIGHT_INIT;
+	AUTO(err_clear) struct err stopped = ERR_INIT;
+	const char *id = m->options->machine_id;
+
+	if (sight_take(m, &s, e) < 0)
+		return err_wrap(e, "delete machine '%s'", id);
+	if (s.job || s.data.node_id)
+		log_info("deleting machine '%s'", id);
+	if (s.data.node_id && state_save(m, &s.data, e) < 0)
+		return err_wrap(e, "delete machine '%s'", id);
+	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one that counts */
+	if (s.job && retire_job(m, id, &stopped) < 0 && (stopped.kind != ERR_REMOTE || stopped.status)) {
+		err_move(e, &stopped);
+		return err_wrap(e, "delete machine '%s'", id);
+	}
+	if (s.data.node_id && retire_data(m, &s.data, e) < 0) {
+		err_wrap(e, "delete machine '%s'", id);
+		return err_hint(e, "the job stays in Nomad, dead, so that delete can be tried again");
+	}
+	if (s.job && nomad_job_stop(m->nomad, id, true, e) < 0)
+		return err_wrap(e, "delete machine '%s'", id);
+	if (state_remove(m, e) < 0)
+		return err_wrap(e, "delete machine '%s'", id);
+	return 0;
+}
