@@ -10,17 +10,21 @@
 #include <stdint.h>
 
 /*
- * The options: one table (src/options/table.c) says everything about each of them, and everything else comes from
- * it: parsing, validation, the help, the options of provider.yaml, docs/options.md.
+ * The options: one table (src/options/table.c) says everything about each of them, and everything else comes
+ * from it: parsing, validation, the help, the options of provider.yaml, docs/options.md.
  *
- * A variable that is empty counts as unset, because DevPod passes every option that was left empty as an empty
- * variable over the inherited one.
+ * A variable that is empty counts as unset, because DevPod passes every option that was left empty as an
+ * empty variable over the inherited one.
  */
 
-/** The values, checked; never written after options_load(). Strings are NULL where unset and there is no default. */
+/**
+ * The values, checked; never written after options_load(). Strings are NULL where unset and there is no
+ * default. Strings hold no control characters, and but for paths of this computer and the command they are
+ * UTF-8.
+ */
 struct options {
 	/* connection: as Nomad's own CLI reads them */
-	char *addr;
+	char *addr;  /* http://HOST[:PORT], https://HOST[:PORT] or unix:///PATH; no user, path, query */
 	char *token; /* secret */
 	char *namespace_;
 	char *region;
@@ -43,14 +47,14 @@ struct options {
 	char **datacenters; /* NULL-terminated, never empty */
 	char *node_pool;
 	int64_t priority;
-	cJSON *constraints; /* array of {attribute, operator, value}, or NULL */
+	cJSON *constraints; /* array of {attribute, operator, value}, all of them strings, or NULL */
 
 	/* machine */
 	char *image;
 	int64_t start_timeout_ms;
 	int64_t placement_timeout_ms;
-	char *host_dir; /* absolute, no slash at the end */
-	char *agent_path;
+	char *host_dir;   /* absolute, no slash at the end */
+	char *agent_path; /* both NULL where it is by default and there is no machine_id */
 	char *agent_data_path;
 	bool inject_git_credentials;
 	bool inject_docker_credentials;
@@ -58,8 +62,8 @@ struct options {
 	/* what DevPod says of the machine at hand */
 	char *machine_id;     /* set where options_load() was told to require it */
 	char *machine_folder; /* or NULL */
-	char *command;	      /* COMMAND or DEVCONTAINER_COMMAND, or NULL */
-	bool debug;	      /* DEVPOD_DEBUG or DEVSY_DEBUG */
+	char *command;        /* COMMAND or DEVCONTAINER_COMMAND, or NULL */
+	bool debug;           /* DEVPOD_DEBUG or DEVSY_DEBUG */
 
 	struct option_origin *origins; /* one a table row; see options_origin() */
 };
@@ -77,10 +81,11 @@ struct options_source options_environment(void);
  * options_load() - read, check and default every option.
  * @require_machine: MACHINE_ID must be there and be [a-zA-Z0-9._-]{1,63} (not "." or "..").
  * @ret: for options_freep(); written on success only.
- * Return: 0, or -1 with ERR_CONFIG: all mistakes at once, one a line, each naming variable and value (secrets without
- * the value).
+ * Return: 0, or -1 with ERR_CONFIG: all mistakes at once, one a line, each naming variable and value (secrets
+ * without the value), and a hint where one of them is an option's.
  */
-int options_load(const struct options_source *from, bool require_machine, struct options **ret, struct err *e) MUST_CHECK;
+int options_load(const struct options_source *from, bool require_machine, struct options **ret,
+		 struct err *e) MUST_CHECK;
 void options_freep(struct options **p);
 
 /** options_origin() - "NOMAD_TOKEN" for what came from that variable, "the default" otherwise; borrowed. */

@@ -12,6 +12,7 @@ bool log_debugging(void)
 	return debugging;
 }
 
+static void say(const char *prefix, const char *fmt, va_list ap) PRINTF(2, 0);
 static void say(const char *prefix, const char *fmt, va_list ap)
 {
 	AUTO(freep) char *text = xvasprintf(fmt, ap);

@@ -1,0 +1,432 @@
+#include "options.h"
+
+#include "table.h"
+#include "text.h"
+
+#define SHOWN 60 /* bytes of a value in a message */
+
+struct option_origin {
+	const char *variable; /* of the table, or NULL: the default */
+};
+
+struct loader {
+	const struct options_source *from;
+	struct options *to;
+	struct buf mistakes; /* one a line */
+	bool *wrong;         /* one a row */
+	bool option_wrong;   /* a provider option among them */
+};
+
+static size_t row_index(const struct option_row *row)
+{
+	return (size_t)(row - option_table);
+}
+
+static void *member(struct options *o, const struct option_row *row)
+{
+	return (char *)o + row->offset;
+}
+
+static char **string_member(struct options *o, const struct option_row *row)
+{
+	return member(o, row);
+}
+
+/* "NAME='VALUE'", or just the name where the value is nobody's business. */
+static char *describe(const struct option_row *row, const char *value)
+{
+	const char *host = strstr(value, "://");
+	bool hidden = row->secret || row->type == OPTION_COMMAND || (host && strchr(host, '@'));
+
+	if (hidden)
+		return xstrdup(row->name);
+	AUTO(freep) char *shown = text_clean(value, strlen(value), SHOWN);
+	return xasprintf("%s='%s'", row->name, shown);
+}
+
+static void note(struct loader *l, const struct option_row *row)
+{
+	l->wrong[row_index(row)] = true;
+	l->option_wrong = l->option_wrong || row->place == PLACE_PROVIDER;
+}
+
+static void mistake(struct loader *l, const struct option_row *row, const char *value, const char *fmt, ...)
+	PRINTF(4, 5);
+
+static void mistake(struct loader *l, const struct option_row *row, const char *value, const char *fmt, ...)
+{
+	AUTO(freep) char *what = describe(row, value);
+	va_list ap;
+	va_start(ap, fmt);
+	AUTO(freep) char *why = xvasprintf(fmt, ap);
+	va_end(ap);
+
+	buf_printf(&l->mistakes, "%s: %s\n", what, why);
+	note(l, row);
+}
+
+/* The reasons that a check of the table gave, one a line, or the one that is always true. */
+static void mistakes(struct loader *l, const struct option_row *row, const char *value, const struct buf *why)
+{
+	const char *line = buf_str(why);
+
+	if (!*line) {
+		AUTO(freep) char *wants = option_wants(row);
+		mistake(l, row, value, "not %s", wants);
+	}
+	for (size_t n; *line; line += n + 1) {
+		n = strcspn(line, "\n");
+		mistake(l, row, value, "%.*s", (int)n, line);
+	}
+}
+
+static bool has_control(const char *s, const char *allowed)
+{
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)s[0];
+		bool c1 = c == 0xc2 && (unsigned char)s[1] >= 0x80 && (unsigned char)s[1] < 0xa0;
+
+		if ((c < 0x20 && !strchr(allowed, *s)) || c == 0x7f || c1)
+			return true;
+	}
+	return false;
+}
+
+static bool is_utf8(const char *s)
+{
+	for (size_t n = strlen(s), len; n; s += len, n -= len) {
+		len = text_utf8_len(s, n);
+		if (len == 0)
+			return false;
+	}
+	return true;
+}
+
+/* What holds for the text of a value, whatever it means. */
+static bool text_is_sound(struct loader *l, const struct option_row *row, const char *value)
+{
+	size_t n = strlen(value);
+	size_t max = row->max_len ? row->max_len : OPTION_MAX_LEN;
+	bool edges = row->type != OPTION_PATH && row->type != OPTION_JSON && !row->secret;
+
+	if (row->type == OPTION_COMMAND || row->type == OPTION_FLAG)
+		return true;
+	if (n > max)
+		mistake(l, row, value, "longer than %zu bytes", max);
+	else if (has_control(value, row->type == OPTION_JSON ? "\t\n\r" : ""))
+		mistake(l, row, value, "control characters in it");
+	else if (row->type != OPTION_PATH && !is_utf8(value))
+		mistake(l, row, value, "not valid UTF-8");
+	else if (edges && (value[0] == ' ' || value[n - 1] == ' '))
+		mistake(l, row, value, "a space at its start or end");
+	else
+		return true;
+	return false;
+}
+
+static void take_integer(struct loader *l, const struct option_row *row, const char *value)
+{
+	AUTO(freep) char *wants = option_wants(row);
+	const char *digits = value + (*value == '-');
+	int64_t *to = member(l->to, row);
+	uint64_t v;
+
+	if (!*digits || digits[strspn(digits, "0123456789")])
+		mistake(l, row, value, "not %s", wants);
+	else if (text_u64(value, &v) < 0 || v > INT64_MAX || (int64_t)v < row->min || (int64_t)v > row->max)
+		mistake(l, row, value, "out of range %s", strchr(wants, '('));
+	else
+		*to = (int64_t)v;
+}
+
+static void take_duration(struct loader *l, const struct option_row *row, const char *value)
+{
+	AUTO(freep) char *wants = option_wants(row);
+	int64_t *to = member(l->to, row);
+	int64_t v;
+
+	if (text_duration_ms(value, &v) < 0)
+		mistake(l, row, value, "not %s", wants);
+	else if (v < row->min || v > row->max)
+		mistake(l, row, value, "out of range %s", strchr(wants, '('));
+	else
+		*to = v;
+}
+
+static void take_boolean(struct loader *l, const struct option_row *row, const char *value)
+{
+	AUTO(freep) char *wants = option_wants(row);
+	bool *to = member(l->to, row);
+	bool v;
+
+	if (text_bool(value, &v) < 0)
+		mistake(l, row, value, "not %s", wants);
+	else
+		*to = v;
+}
+
+static void take_string(struct loader *l, const struct option_row *row, const char *value)
+{
+	AUTO(secret_freep) char *copy = xstrdup(value);
+	AUTO(buf_clear) struct buf why = BUF_INIT;
+
+	if (row->check && !row->check(copy, &why))
+		mistakes(l, row, value, &why);
+	else
+		*string_member(l->to, row) = TAKE(copy);
+}
+
+static void take_list(struct loader *l, const struct option_row *row, const char *value)
+{
+	AUTO(freep) char *copy = xstrdup(value);
+	AUTO(buf_clear) struct buf why = BUF_INIT;
+	char ***to = member(l->to, row);
+	size_t n = 0;
+
+	if (!row->check(copy, &why)) {
+		mistakes(l, row, value, &why);
+		return;
+	}
+	char **list = xcalloc(strlen(copy) + 2, sizeof *list);
+	for (const char *p = copy; *p; p += *p == ',') {
+		p += strspn(p, " ");
+		size_t len = strcspn(p, ",");
+		size_t end = len;
+		while (end && p[end - 1] == ' ')
+			end--;
+		list[n++] = xstrndup(p, end);
+		p += len;
+	}
+	*to = list;
+}
+
+static void take_json(struct loader *l, const struct option_row *row, const char *value)
+{
+	AUTO(json_freep) cJSON *v = NULL;
+	AUTO(buf_clear) struct buf why = BUF_INIT;
+	struct err e = ERR_INIT;
+	AUTO(freep) char *what = describe(row, value);
+	cJSON **to = member(l->to, row);
+
+	v = json_parse(value, strlen(value), what, &e);
+	if (!v) {
+		buf_printf(&l->mistakes, "%s\n", e.msg);
+		note(l, row);
+		err_clear(&e);
+		return;
+	}
+	*to = row->convert(v, &why);
+	if (why.len)
+		mistakes(l, row, value, &why);
+}
+
+static bool is_allowed(struct loader *l, const struct option_row *row, const char *value)
+{
+	AUTO(buf_clear) struct buf all = BUF_INIT;
+
+	if (!row->values)
+		return true;
+	for (size_t i = 0; row->values[i]; i++) {
+		if (text_eq(row->values[i], value))
+			return true;
+		buf_printf(&all, "%s%s", i ? ", " : "", row->values[i]);
+	}
+	mistake(l, row, value, "none of: %s", buf_str(&all));
+	return false;
+}
+
+static void take(struct loader *l, const struct option_row *row, const char *value)
+{
+	if (!text_is_sound(l, row, value) || !is_allowed(l, row, value))
+		return;
+	switch (row->type) {
+	case OPTION_STRING:
+	case OPTION_PATH:
+	case OPTION_COMMAND:
+		take_string(l, row, value);
+		break;
+	case OPTION_INTEGER:
+		take_integer(l, row, value);
+		break;
+	case OPTION_DURATION:
+		take_duration(l, row, value);
+		break;
+	case OPTION_BOOLEAN:
+		take_boolean(l, row, value);
+		break;
+	case OPTION_LIST:
+		take_list(l, row, value);
+		break;
+	case OPTION_JSON:
+		take_json(l, row, value);
+		break;
+	case OPTION_FLAG:
+		break;
+	}
+}
+
+/* A default with the ${NAME}s in it replaced by values, or NULL where one of them is not set. */
+static char *expand(struct options *o, const char *text)
+{
+	AUTO(buf_clear) struct buf out = BUF_INIT;
+
+	while (*text) {
+		size_t n = strcspn(text, "$");
+		if (n == 0 && text_starts(text, "${")) {
+			n = strcspn(text, "}") + 1;
+			AUTO(freep) char *name = xstrndup(text + 2, n - 3);
+			const char *value = *string_member(o, option_find(name));
+			if (!value)
+				return NULL;
+			buf_puts(&out, value);
+		} else {
+			n += n == 0;
+			buf_printf(&out, "%.*s", (int)n, text);
+		}
+		text += n;
+	}
+	return buf_take(&out);
+}
+
+static void load_row(struct loader *l, const struct option_row *row)
+{
+	const char *value = l->from->get(l->from->arg, row->name);
+	bool set = value && *value;
+	bool text = row->type == OPTION_STRING || row->type == OPTION_PATH || row->type == OPTION_COMMAND;
+
+	if (text && *string_member(l->to, row)) /* a row above has it */
+		return;
+	if (row->type == OPTION_FLAG) {
+		bool *to = member(l->to, row);
+		bool on;
+		set = set && text_bool(value, &on) == 0 && on;
+		*to = *to || set;
+	}
+	if (set) {
+		l->to->origins[row_index(row)].variable = row->name;
+		take(l, row, value);
+	} else if (row->initial) {
+		AUTO(freep) char *initial = expand(l->to, row->initial);
+		if (initial)
+			take(l, row, initial);
+	}
+}
+
+static bool is_wrong(const struct loader *l, const char *name)
+{
+	return l->wrong[row_index(option_find(name))];
+}
+
+/* What two values mean together. */
+static void check_together(struct loader *l, bool require_machine)
+{
+	struct options *o = l->to;
+
+	if (require_machine && !o->machine_id && !is_wrong(l, "MACHINE_ID")) {
+		buf_puts(&l->mistakes, "MACHINE_ID: not set (DevPod sets it for each command but init)\n");
+		note(l, option_find("MACHINE_ID"));
+	}
+	if (o->memory_max_mb && o->memory_max_mb < o->memory_mb && !is_wrong(l, "NOMAD_MEMORYMB")) {
+		AUTO(freep) char *max = xasprintf("%lld", (long long)o->memory_max_mb);
+		mistake(l, option_find("NOMAD_MEMORY_MAX_MB"), max, "less than NOMAD_MEMORYMB (%lld)",
+			(long long)o->memory_mb);
+	}
+	if (o->client_cert && !o->client_key && !is_wrong(l, "NOMAD_CLIENT_KEY"))
+		mistake(l, option_find("NOMAD_CLIENT_CERT"), o->client_cert,
+			"NOMAD_CLIENT_KEY is not set; both client cert and client key must be provided");
+	if (o->client_key && !o->client_cert && !is_wrong(l, "NOMAD_CLIENT_CERT"))
+		mistake(l, option_find("NOMAD_CLIENT_KEY"), o->client_key,
+			"NOMAD_CLIENT_CERT is not set; both client cert and client key must be provided");
+	if (o->agent_data_path && o->host_dir && o->machine_id) {
+		AUTO(freep) char *own = xasprintf("%s/%s/", o->host_dir, o->machine_id);
+		if (!text_starts(o->agent_data_path, own))
+			mistake(l, option_find("AGENT_DATA_PATH"), o->agent_data_path,
+				"not below %s, the one directory that the machine keeps and the node's "
+				"Docker sees",
+				own);
+	}
+}
+
+static const char *environment_get(void *arg, const char *name)
+{
+	(void)arg;
+	return getenv(name);
+}
+
+struct options_source options_environment(void)
+{
+	return (struct options_source){environment_get, NULL};
+}
+
+int options_load(const struct options_source *from, bool require_machine, struct options **ret, struct err *e)
+{
+	AUTO(options_freep) struct options *o = xcalloc(1, sizeof *o);
+	AUTO(freep) bool *wrong = xcalloc(option_count, sizeof *wrong);
+	struct loader l = {.from = from, .to = o, .mistakes = BUF_INIT, .wrong = wrong};
+
+	o->origins = xcalloc(option_count, sizeof *o->origins);
+	for (size_t i = 0; i < option_count; i++)
+		load_row(&l, &option_table[i]);
+	check_together(&l, require_machine);
+
+	if (l.mistakes.len == 0) {
+		*ret = TAKE(o);
+		return 0;
+	}
+	err_set(e, ERR_CONFIG, "%.*s", (int)l.mistakes.len - 1, l.mistakes.data);
+	buf_clear(&l.mistakes);
+	if (l.option_wrong)
+		err_hint(e, "`devpod provider set-options nomad -o NAME=VALUE` sets an option for machines "
+			    "to come, `devpod up "
+			    "WORKSPACE --provider-option NAME=VALUE` for the one that is there");
+	return -1;
+}
+
+static void free_list(char **list)
+{
+	for (size_t i = 0; list && list[i]; i++)
+		free(list[i]);
+	free(list);
+}
+
+void options_freep(struct options **p)
+{
+	struct options *o = *p;
+
+	if (!o)
+		return;
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_table[i];
+
+		switch (row->type) {
+		case OPTION_STRING:
+		case OPTION_PATH:
+		case OPTION_COMMAND:
+			secret_freep(string_member(o, row));
+			*string_member(o, row) = NULL; /* another row may have the same member */
+			break;
+		case OPTION_LIST:
+			free_list(*(char ***)member(o, row));
+			break;
+		case OPTION_JSON:
+			json_freep(member(o, row));
+			break;
+		case OPTION_INTEGER:
+		case OPTION_DURATION:
+		case OPTION_BOOLEAN:
+		case OPTION_FLAG:
+			break;
+		}
+	}
+	free(o->origins);
+	free(o);
+	*p = NULL;
+}
+
+const char *options_origin(const struct options *o, const char *name)
+{
+	const struct option_row *row = option_find(name);
+	const char *variable = row ? o->origins[row_index(row)].variable : NULL;
+
+	return variable ? variable : "the default";
+}
