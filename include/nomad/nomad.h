@@ -70,8 +70,9 @@ int nomad_get(struct nomad *n, const char *path, cJSON **ret, struct err *e) MUS
 int nomad_log_follow(struct nomad *n, const char *alloc_id, const char *task,
 		     void (*on_data)(void *arg, const char *data, size_t n), void *arg, struct http_stream **ret,
 		     struct err *e) MUST_CHECK;
-/** nomad_log_tail() - the last bytes (16 KiB at most) of a task's stdout, for free(). */
-int nomad_log_tail(struct nomad *n, const char *alloc_id, const char *task, char **ret, struct err *e) MUST_CHECK;
+/** nomad_log_tail() - the last bytes (16 KiB at most) of a task's "stdout" or "stderr", for free(). */
+int nomad_log_tail(struct nomad *n, const char *alloc_id, const char *task, const char *type, char **ret,
+		   struct err *e) MUST_CHECK;
 
 /** nomad_exec_open() - GET /v1/client/allocation/ID/exec, upgraded; @command NULL-terminated. See http_ws_open(). */
 int nomad_exec_open(struct nomad *n, const char *alloc_id, const char *task, bool tty, const char *const *command,

@@ -91,6 +91,9 @@ void options_freep(struct options **p);
 /** options_origin() - "NOMAD_TOKEN" for what came from that variable, "the default" otherwise; borrowed. */
 const char *options_origin(const struct options *o, const char *name);
 
+/** options_default() - an option's default as text, or NULL. */
+const char *options_default(const char *name);
+
 /* What the table generates. Each appends text to @to. */
 
 /** options_help() - for `help`: groups, names, defaults, one line of text each. */

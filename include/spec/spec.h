@@ -40,6 +40,7 @@ struct spec_request {
 	const char *start;   /* the start stamp */
 	const char *node_id; /* pinned to that node, or NULL */
 	const char *dir;     /* the machine's directory on the client */
+	const char *image;   /* NULL = the options' */
 };
 
 /** spec_machine() - the machine's job, for json_freep(). */

@@ -64,6 +64,7 @@ static void roll_back(struct machine *m, const char *stamp, bool forget)
 	/* the state file: should this be cut short, delete knows the node */
 	if (s.data.node_id && state_save(m, &s.data, &e) < 0)
 		goto tell;
+	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one that counts */
 	if (retire_job(m, id, &e) < 0 && (e.kind != ERR_REMOTE || e.status || !forget))
 		goto tell;
 	err_clear(&e);

@@ -154,7 +154,8 @@ static int await_placement(struct watch *w, char *ret_id, struct err *e)
 			const char *node = json_str(alloc, "NodeName");
 
 			snprintf(ret_id, NOMAD_ID_LEN + 1, "%s", json_str(alloc, "ID"));
-			log_info("placed on node %s", node ? node : "?");
+			if (w->what->eval_id && w->what->until_ready)
+				log_info("placed on node %s", node ? node : "?");
 			return 0;
 		}
 		if (why.kind == ERR_NONE && explain_placement(w, eval, &why, e) < 0)
@@ -197,14 +198,20 @@ static void tell_events(struct watch *w, const cJSON *alloc)
 
 static void add_log_lines(struct machine *m, const char *alloc_id, const char *task, struct err *e)
 {
+	/* the script says all on stdout; what could not even start it says so on stderr */
+	static const char *const types[] = {"stdout", "stderr"};
 	AUTO(freep) char *log = NULL;
-	AUTO(err_clear) struct err unread = ERR_INIT;
 	AUTO(buf_clear) struct buf text = BUF_INIT;
 
-	if (nomad_log_tail(m->nomad, alloc_id, task, &log, &unread) < 0) {
-		log_debug("no log: %s", unread.msg);
-		return;
+	for (size_t i = 0; i < ARRAY_SIZE(types) && (!log || !*log); i++) {
+		AUTO(err_clear) struct err unread = ERR_INIT;
+
+		free(TAKE(log));
+		if (nomad_log_tail(m->nomad, alloc_id, task, types[i], &log, &unread) < 0)
+			log_debug("no log: %s", unread.msg);
 	}
+	if (!log)
+		return;
 	size_t len = strlen(log), lines = 0;
 	while (len && log[len - 1] == '\n')
 		log[--len] = '\0';

@@ -110,32 +110,24 @@ static int node_is_there(struct machine *m, const struct state *where, struct er
 	return 0;
 }
 
-int retire_data(struct machine *m, const struct state *where, struct err *e)
+/* Run the clean-up job once, and forget it. */
+static int run_cleanup(struct machine *m, const struct state *where, const char *image, struct err *e)
 {
 	AUTO(freep) char *id = spec_cleanup_id(m->options->machine_id);
 	AUTO(freep) char *stamp = deploy_stamp(e);
-	AUTO(json_freep) cJSON *job = NULL, *alloc = NULL, *old = NULL;
+	AUTO(json_freep) cJSON *job = NULL, *alloc = NULL, *allocations = NULL;
 	struct nomad_registered registered;
 
 	if (!stamp)
 		return -1;
-	int there = node_is_there(m, where, e);
-	if (there <= 0)
-		return there;
 	job = spec_cleanup(&(struct spec_request){.options = m->options,
 						  .machine_id = m->options->machine_id,
 						  .owner = m->owner,
 						  .version = m->version,
 						  .start = stamp,
 						  .node_id = where->node_id,
-						  .dir = where->dir});
-	if (nomad_job(m->nomad, id, &old, e) == 0) {
-		if (!spec_is_ours(old, m->options->machine_id))
-			return err_set(e, ERR_CONFLICT, "job '%s' exists in Nomad and is not ours", id);
-	} else if (e->kind != ERR_NOT_FOUND) {
-		return -1;
-	}
-	err_clear(e);
+						  .dir = where->dir,
+						  .image = image});
 	if (nomad_job_register(m->nomad, job, NULL, &registered, e) < 0)
 		return -1;
 	struct observation what = {
@@ -147,15 +139,48 @@ int retire_data(struct machine *m, const struct state *where, struct err *e)
 	int failed = observe(m, &what, &alloc, e);
 
 	/* the clean-up job goes whatever came of it */
-	struct err gone = ERR_INIT;
-	AUTO(json_freep) cJSON *allocations = NULL;
+	struct err stays = ERR_INIT;
 	if (failed && e->kind == ERR_INTERRUPTED)
 		interrupt_acknowledge();
-	if (nomad_job_stop(m->nomad, id, failed == 0, &gone) < 0 ||
-	    (failed && (await_settled(m, id, &allocations, &gone) < 0 || nomad_job_stop(m->nomad, id, true, &gone) < 0))) {
-		failed = -1;
-		err_wrap(&gone, "remove the clean-up job '%s'", id);
-		err_move(e, &gone);
+	if ((failed && (nomad_job_stop(m->nomad, id, false, &stays) < 0 ||
+			await_settled(m, id, &allocations, &stays) < 0)) ||
+	    nomad_job_stop(m->nomad, id, true, &stays) < 0) {
+		err_wrap(&stays, "remove the clean-up job '%s'", id);
+		err_move(e, &stays);
+		return -1;
+	}
+	return failed;
+}
+
+static int refuse_foreign_cleanup(struct machine *m, struct err *e)
+{
+	AUTO(freep) char *id = spec_cleanup_id(m->options->machine_id);
+	AUTO(json_freep) cJSON *job = NULL;
+
+	if (nomad_job(m->nomad, id, &job, e) < 0) {
+		if (e->kind != ERR_NOT_FOUND)
+			return -1;
+		err_clear(e);
+		return 0;
+	}
+	if (spec_is_ours(job, m->options->machine_id))
+		return 0;
+	return err_set(e, ERR_CONFLICT, "job '%s' exists in Nomad and is not ours", id);
+}
+
+int retire_data(struct machine *m, const struct state *where, struct err *e)
+{
+	const char *other = options_default("NOMAD_IMAGE");
+
+	int there = node_is_there(m, where, e);
+	if (there <= 0)
+		return there;
+	int failed = refuse_foreign_cleanup(m, e) < 0 || run_cleanup(m, where, NULL, e) < 0;
+	/* an image that cannot even run the script must not keep its machine from being deleted */
+	if (failed && e->kind == ERR_REMOTE && !e->status && !text_eq(other, m->options->image)) {
+		log_info("%s; trying it with the image %s", e->msg, other);
+		err_clear(e);
+		failed = run_cleanup(m, where, other, e) < 0;
 	}
 	return failed ? err_wrap(e, "clean up %s on node %s", where->dir,
 				 where->node_name ? where->node_name : where->node_id)

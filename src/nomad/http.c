@@ -490,7 +490,7 @@ int http_do(struct http *h, const struct http_request *rq, struct http_reply *re
 	curl_multi_remove_handle(h->multi, h->easy);
 	http_log(what, code == CURLE_OK ? (int)status : 0, started);
 	if (failed)
-		return err_wrap(e, "%s", what);
+		return e->kind == ERR_INTERRUPTED ? -1 : err_wrap(e, "%s", what);
 	if (cancelled)
 		return 0;
 	if (code != CURLE_OK)

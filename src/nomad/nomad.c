@@ -215,12 +215,13 @@ int nomad_log_follow(struct nomad *n, const char *alloc_id, const char *task,
 	return http_stream_open(n->http, path, on_data, arg, ret, e);
 }
 
-int nomad_log_tail(struct nomad *n, const char *alloc_id, const char *task, char **ret, struct err *e)
+int nomad_log_tail(struct nomad *n, const char *alloc_id, const char *task, const char *type, char **ret,
+		   struct err *e)
 {
 	AUTO(http_reply_clear) struct http_reply reply = HTTP_REPLY_INIT;
 	AUTO(buf_clear) struct buf query = BUF_INIT;
 
-	buf_printf(&query, "?type=stdout&plain=true&origin=end&offset=%d&task=", LOG_TAIL);
+	buf_printf(&query, "?type=%s&plain=true&origin=end&offset=%d&task=", type, LOG_TAIL);
 	text_url_escape(&query, task);
 	AUTO(freep) char *path = path_of("client/fs/logs", alloc_id, buf_str(&query));
 	struct http_request rq = {.path = path};

@@ -430,3 +430,10 @@ const char *options_origin(const struct options *o, const char *name)
 
 	return variable ? variable : "the default";
 }
+
+const char *options_default(const char *name)
+{
+	const struct option_row *row = option_find(name);
+
+	return row ? row->initial : NULL;
+}

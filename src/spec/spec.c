@@ -139,7 +139,7 @@ static struct script script_task(cJSON *tasks, const struct spec_request *rq, co
 	json_put_str(task, "Driver", "docker");
 	json_put_str(task, "User", "root"); /* whatever the image says: the script mounts, installs and trusts */
 	config = json_put(task, "Config", json_object());
-	json_put_str(config, "image", rq->options->image);
+	json_put_str(config, "image", rq->image ? rq->image : rq->options->image);
 	/* an image's own entrypoint is not ours to know */
 	json_put(config, "entrypoint", json_strings((const char *[]){"/bin/sh", NULL}));
 	json_put_str(config, "command", "-c");

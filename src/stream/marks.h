@@ -1,0 +1,47 @@
+#ifndef MARKS_H
+#define MARKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Finds a mark in a stream that comes in pieces: `TEXT` (the ready mark), or `TEXT:CODE` and a newline with
+ * CODE being 0 to 255 (the end marks). All else passes through, in order, without a copy; what could be the
+ * beginning of the mark is held back until it is known. Pure.
+ */
+
+#define MARKS_TEXT_MAX 64 /* bytes */
+#define MARKS_CODE_MAX 5  /* bytes: a colon, three digits, a newline */
+
+struct marks {
+	char text[MARKS_TEXT_MAX]; /* the first byte is nowhere else in it, so a mark begins anew only there
+				    */
+	size_t len;
+	bool with_code;
+
+	char held[MARKS_TEXT_MAX + MARKS_CODE_MAX]; /* what has matched so far */
+	size_t held_len;
+	char passed[MARKS_TEXT_MAX + MARKS_CODE_MAX]; /* what had been held when the last piece came */
+	bool found;
+	int code; /* when found, and with a code */
+};
+
+/* What may be passed on of a piece: first `held`, then `data`. */
+struct marks_out {
+	const char *held; /* valid until the next call */
+	size_t held_len;
+	const char *data; /* within the piece */
+	size_t len;
+};
+
+/** marks_init() - @text: 2 to MARKS_TEXT_MAX bytes, copied. @with_code: a colon, a number and a newline
+ * follow it. */
+void marks_init(struct marks *m, const char *text, bool with_code);
+
+/** marks_feed() - look at the next n bytes. Once m->found, nothing is passed on any more. */
+struct marks_out marks_feed(struct marks *m, const char *data, size_t n);
+
+/** marks_flush() - the stream has ended: what was held back. */
+struct marks_out marks_flush(struct marks *m);
+
+#endif

@@ -1,0 +1,732 @@
+"""The simulated Nomad's own tests: the behaviours that tests of the provider lean on, and each fault."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+TESTS = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TESTS))
+
+from sim import Sim  # noqa: E402
+from sim.process import marked  # noqa: E402
+from sim.scheduler import _version_match  # noqa: E402
+from sim.state import go_duration, parse_duration  # noqa: E402
+
+Json = dict[str, Any]
+FOREVER = 'trap "exit 0" TERM; echo ready; while :; do sleep 0.05; done'
+
+
+class Http:
+    """The few calls the tests make, over one plain connection each."""
+
+    def __init__(self, sim: Sim, token: str = "") -> None:
+        self.host = sim.url.removeprefix("http://")
+        self.token = token
+        self.headers: dict[str, str] = {}
+
+    def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        conn = http.client.HTTPConnection(self.host, timeout=20)
+        headers = {"X-Nomad-Token": self.token} if self.token else {}
+        conn.request(method, path, json.dumps(body) if body is not None else None, headers)
+        answer = conn.getresponse()
+        data = answer.read()
+        self.headers = dict(answer.getheaders())
+        conn.close()
+        try:
+            return answer.status, json.loads(data)
+        except ValueError:
+            return answer.status, data.decode()
+
+    def run(self, job: Json, **extra: Any) -> Json:
+        status, body = self("PUT", "/v1/jobs", {"Job": job, **extra})
+        assert status == 200, body
+        return body  # type: ignore[no-any-return]
+
+
+def job(
+    name: str = "m1",
+    script: str = FOREVER,
+    post: str | None = None,
+    *,
+    config: Json | None = None,
+    res: Json | None = None,
+    **fields: Any,
+) -> Json:
+    tasks: list[Json] = [
+        {
+            "Name": "machine",
+            "Driver": "docker",
+            "KillTimeout": 300_000_000,
+            "Resources": res or {"CPU": 100, "MemoryMB": 64},
+            "Config": {
+                "image": "ubuntu:22.04",
+                "init": True,
+                "command": "/bin/sh",
+                "args": ["-c", script],
+                **(config or {}),
+            },
+        },
+    ]
+    if post is not None:
+        tasks.append(
+            {
+                "Name": "stopped",
+                "Driver": "docker",
+                "Lifecycle": {"Hook": "poststop"},
+                "Config": {"image": "ubuntu:22.04", "command": "/bin/sh", "args": ["-c", post]},
+            }
+        )
+    group = {
+        "Name": "machine",
+        "RestartPolicy": {"Attempts": 0, "Mode": "fail"},
+        "ReschedulePolicy": {"Attempts": 0, "Unlimited": False},
+        "Tasks": tasks,
+    }
+    return {"ID": name, "Type": "batch", "Meta": {"start": "1"}, "TaskGroups": [group], **fields}
+
+
+def events(alloc: Json, task: str = "machine") -> list[str]:
+    return [e["Type"] for e in alloc["TaskStates"][task]["Events"]]
+
+
+@pytest.fixture
+def sim() -> Iterator[Sim]:
+    with Sim() as running:
+        yield running
+
+
+@pytest.fixture
+def nomad(sim: Sim) -> Http:
+    return Http(sim)
+
+
+# -- jobs
+
+
+def test_starts_fast_and_leaves_nothing() -> None:
+    begin = time.monotonic()
+    with Sim() as sim:
+        assert time.monotonic() - begin < 0.4
+        root = sim.root
+        Http(sim).run(job(script="setsid sleep 1000 & exec sleep 1000"))
+        sim.wait_alloc("m1", "running")
+        pids = sim.call(lambda c: marked(f"{c.root.name}/"))
+        assert pids
+    assert not root.exists()
+    assert marked(f"{root.name}/") == []
+
+
+def test_register_enforces_the_index(nomad: Http) -> None:
+    create = {"EnforceIndex": True, "JobModifyIndex": 0, "Job": job()}
+    assert nomad("PUT", "/v1/jobs", {**create, "JobModifyIndex": 7}) == (
+        500,
+        "Enforcing job modify index 7: job does not exist",
+    )
+    status, body = nomad("PUT", "/v1/jobs", create)
+    assert status == 200 and nomad.headers["X-Nomad-Index"] == str(body["JobModifyIndex"])
+    assert nomad("PUT", "/v1/jobs", create) == (500, "Enforcing job modify index 0: job already exists")
+
+
+def test_validation_texts(nomad: Http) -> None:
+    assert nomad("PUT", "/v1/jobs", {"Job": {"ID": "x"}}) == (500, "1 error occurred:\n\t* Missing job task groups\n\n")
+    assert nomad("PUT", "/v1/jobs", {}) == (400, "Job must be specified")
+    small = job()
+    small["TaskGroups"][0]["EphemeralDisk"] = {"SizeMB": 50}
+    status, text = nomad("PUT", "/v1/jobs", {"Job": small})
+    assert status == 500 and "log storage (100 MB) must be less than requested disk capacity (50 MB)" in text
+    assert 'nonexistent namespace "none"' in nomad("PUT", "/v1/jobs?namespace=none", {"Job": job()})[1]
+    assert nomad("GET", "/v1/job/m1") == (404, "job not found")
+    assert nomad("GET", "/v1/job/m1?region=mars") == (500, "No path to region")
+    assert nomad("DELETE", "/v1/job/m1")[1]["EvalID"] == ""
+
+
+def test_complete_stop_and_start_again(sim: Sim, nomad: Http) -> None:
+    nomad.run(job(script="exit 0"))
+    sim.wait_alloc("m1", "complete")
+    found = nomad("GET", "/v1/job/m1")[1]
+    assert (found["Status"], found["Stop"]) == ("dead", False)
+    ev = nomad.run(job(script="exit 0"))["EvalID"]
+    sim.wait_for(lambda c: c.store.evals[ev]["Status"] == "complete")
+    assert len(sim.allocs("m1")) == 1  # the same spec does not start again after complete
+    nomad.run(job(script=FOREVER, Meta={"start": "2"}))
+    assert sim.wait_alloc("m1", "running")["JobVersion"] == 1
+    assert nomad("DELETE", "/v1/job/m1")[0] == 200
+    alloc = sim.wait_alloc("m1", "complete")
+    assert alloc["DesiredDescription"] == "alloc not needed due to job update"
+    assert events(alloc) == ["Received", "Task Setup", "Started", "Killing", "Terminated", "Killed"]
+    found = nomad("GET", "/v1/job/m1")[1]
+    assert (found["Status"], found["Stop"], found["Version"]) == ("dead", True, 2)
+    nomad.run(job(script=FOREVER, Meta={"start": "2"}))  # after a stop the same spec does
+    sim.wait_alloc("m1", "running")
+
+
+def test_failure_and_poststop(sim: Sim, nomad: Http) -> None:
+    nomad.run(job(script="echo bad; exit 3", post="echo after"))
+    sim.wait_done(sim.wait_alloc("m1", "failed")["ID"])
+    alloc = sim.allocs("m1")[0]
+    assert (alloc["ClientStatus"], alloc["ClientDescription"]) == ("failed", "Failed tasks")
+    last = alloc["TaskStates"]["machine"]["Events"][-2]
+    assert last["DisplayMessage"] == 'Exit Code: 3, Exit Message: "Docker container exited with non-zero exit code: 3"'
+    assert last["Details"]["exit_code"] == "3" and events(alloc)[-1] == "Not Restarting"
+    assert sim.log(alloc["ID"], "stopped") == "after\n"
+
+
+def test_kill_timeout_and_poststop_after_delete(sim: Sim, nomad: Http) -> None:
+    nomad.run(job(script='trap "" TERM; echo ready; while :; do sleep 0.05; done', post="echo after"))
+    alloc = sim.wait_alloc("m1", "running")["ID"]
+    sim.wait_log(alloc, "ready")
+    nomad("DELETE", "/v1/job/m1")
+    stub = sim.wait_alloc("m1", "complete")
+    terminated = next(e for e in stub["TaskStates"]["machine"]["Events"] if e["Type"] == "Terminated")
+    assert terminated["ExitCode"] == 137
+    assert sim.log(alloc, "stopped") == "after\n"
+
+
+def test_restart_in_place_runs_no_poststop(sim: Sim, nomad: Http) -> None:
+    nomad.run(job(post="echo after"))
+    alloc = sim.wait_alloc("m1", "running")["ID"]
+    assert nomad("PUT", f"/v1/client/allocation/{alloc}/restart", {})[0] == 200
+    again = sim.wait_for(
+        lambda c: (
+            c.store.allocs[alloc].task_states["machine"]["Restarts"] == 1  # type: ignore[index]
+            and c.store.allocs[alloc].client == "running"
+        )
+    )
+    assert again and sim.log(alloc, "stopped") == "" and len(sim.allocs("m1")) == 1
+
+
+def test_oom_signal_and_images(sim: Sim, nomad: Http) -> None:
+    nomad.run(job())
+    sim.oom_kill(sim.wait_alloc("m1", "running")["ID"])
+    assert '"OOM Killed"' in sim.wait_alloc("m1", "failed")["TaskStates"]["machine"]["Events"][-2]["DisplayMessage"]
+    nomad.run(job("m2"))
+    sim.signal_task(sim.wait_alloc("m2", "running")["ID"])
+    found = sim.wait_alloc("m2", "complete", "failed")
+    assert found["DesiredStatus"] == "run"
+    nomad.run(job("m3", config={"image": "missing/image:1"}))
+    failed = sim.wait_alloc("m3", "failed")
+    assert events(failed) == ["Received", "Task Setup", "Driver", "Driver Failure", "Not Restarting"]
+    assert failed["TaskStates"]["machine"]["Events"][3]["DisplayMessage"].startswith(
+        "Failed to pull `missing/image:1`:"
+    )
+
+
+def test_docker_driver_refusals(nomad: Http, sim: Sim) -> None:
+    sim.set_node(privileged_enabled=False, volumes_enabled=False)
+    assert "driver.docker.volumes.enabled" not in nomad("GET", f"/v1/node/{sim.node_id()}")[1]["Attributes"]
+    nomad.run(job("m1", config={"privileged": True}))
+    nomad.run(job("m2", config={"volumes": ["/x:/x"]}))
+    nomad.run(job("m3", config={"nonsense": 1}))
+    text = [
+        sim.wait_alloc(n, "failed")["TaskStates"]["machine"]["Events"][-2]["DisplayMessage"] for n in ("m1", "m2", "m3")
+    ]
+    assert text[0].endswith("Docker privileged mode is disabled on this Nomad agent")
+    assert text[1].endswith('volumes are not enabled; cannot mount host path: "/x:/x"')
+    assert 'No argument or block type is named "nonsense"' in text[2]
+
+
+def test_environment_templates_and_stand_ins(sim: Sim, nomad: Http, tmp_path: Path) -> None:
+    source = tmp_path / "made"
+    spec = job(
+        script='cat "$NOMAD_TASK_DIR/x"; echo "$FOO $NOMAD_META_START $NOMAD_JOB_ID"; apt-get install curl; env',
+        config={"volumes": [f"{source}:/made", "/etc/no-such-dir-of-sim:/x:ro"]},
+    )
+    spec["TaskGroups"][0]["Tasks"][0].update(
+        Templates=[{"EmbeddedTmpl": "hello\n", "DestPath": "local/x"}],
+        Env={"FOO": "${node.datacenter}-${NOMAD_ALLOC_INDEX}"},
+    )
+    nomad.run(spec)
+    log = sim.log(sim.wait_alloc("m1", "complete")["ID"])
+    assert log.startswith("hello\ndc1-0 1 m1\n") and f"DOCKER_HOST=unix://{sim.docker_socket()}" in log
+    assert sim.stand_in_calls() == ["apt-get install curl"]
+    assert source.is_dir() and not Path("/etc/no-such-dir-of-sim").exists()
+
+
+# -- placement
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "reason"),
+    [
+        (
+            {"Constraints": [{"LTarget": "${node.unique.id}", "RTarget": "x", "Operand": "="}]},
+            "ConstraintFiltered",
+            "${node.unique.id} = x",
+        ),
+        (
+            {"Constraints": [{"LTarget": "${attr.kernel.name}", "RTarget": "win.*", "Operand": "regexp"}]},
+            "ConstraintFiltered",
+            "${attr.kernel.name} regexp win.*",
+        ),
+        ({"Constraints": [{"LTarget": "${meta.x}", "Operand": "is_set"}]}, "ConstraintFiltered", "${meta.x} is_set "),
+        ({"res": {"CPU": 100, "MemoryMB": 999999}}, "DimensionExhausted", "memory"),
+        ({"res": {"CPU": 99999, "MemoryMB": 64}}, "DimensionExhausted", "cpu"),
+        ({"res": {"Cores": 99, "MemoryMB": 64}}, "DimensionExhausted", "cores"),
+    ],
+)
+def test_failed_placement(nomad: Http, sim: Sim, fields: Json, key: str, reason: str) -> None:
+    spec = job(**fields)
+    assert nomad("POST", "/v1/job/m1/plan", {"Job": spec})[1]["FailedTGAllocs"]["machine"][key] == {reason: 1}
+    ident = nomad.run(spec)["EvalID"]
+    sim.wait_for(lambda c: c.store.evals[ident]["Status"] == "complete")
+    ev = nomad("GET", f"/v1/evaluation/{ident}")[1]
+    metrics = ev["FailedTGAllocs"]["machine"]
+    assert metrics[key] == {reason: 1} and metrics["NodesAvailable"] == {"dc1": 1} and metrics["NodesEvaluated"] == 1
+    assert nomad("GET", f"/v1/evaluation/{ev['BlockedEval']}")[1]["Status"] == "blocked"
+    assert nomad("GET", "/v1/job/m1")[1]["Status"] == "pending"
+
+
+def test_blocked_is_placed_when_resources_free_up(nomad: Http, sim: Sim) -> None:
+    hog = sim.hog(memory=16384)
+    ident = nomad.run(job())["EvalID"]
+    sim.wait_for(lambda c: c.store.evals[ident].get("BlockedEval"))
+    assert sim.allocs("m1") == []
+    sim.unhog(hog)
+    sim.wait_alloc("m1", "running")
+
+
+def test_nodes_datacenters_and_eligibility(nomad: Http) -> None:
+    with Sim(nodes=[{"datacenter": "eu-1"}, {"datacenter": "us-1", "pool": "gpu"}]) as two:
+        http = Http(two)
+        http.run(job(Datacenters=["us*"], NodePool="gpu"))
+        assert two.wait_alloc("m1", "running")["NodeName"] == "node-1"
+        two.set_node("node-0", eligibility="ineligible")
+        ident = http.run(job("m2"))["EvalID"]
+        two.wait_for(lambda c: c.store.evals[ident].get("BlockedEval"))
+        two.set_node("node-0", eligibility="eligible")
+        assert two.wait_alloc("m2", "running")["NodeName"] == "node-0"
+        listed = http("GET", "/v1/nodes?resources=true")[1]
+        assert {n["Datacenter"] for n in listed} == {"eu-1", "us-1"} and listed[0]["NodeResources"]["Memory"]
+
+
+def test_node_down_loses_and_drain_moves() -> None:
+    with Sim(nodes=2) as two:
+        http = Http(two)
+        http.run(job())
+        first = two.wait_alloc("m1", "running")
+        two.set_node(first["NodeID"], status="down")
+        second = two.wait_alloc("m1", "running")
+        assert two.allocs("m1")[0]["ClientStatus"] == "lost" and second["NodeID"] != first["NodeID"]
+        two.set_node(first["NodeID"], status="ready")
+        two.set_node(second["NodeID"], drain=True)
+        assert two.wait_for(
+            lambda c: (
+                len([a for a in c.store.allocs.values() if a.client == "running"]) == 1 and len(c.store.allocs) == 3
+            )
+        )
+        two.set_node(first["NodeID"], status="disconnected")
+        assert two.allocs("m1")[-1]["ClientStatus"] == "unknown"
+        assert http("GET", f"/v1/client/fs/ls/{two.allocs('m1')[-1]['ID']}") == (404, "No path to node")
+
+
+def test_alloc_stop_replaces_and_purge_forgets(nomad: Http, sim: Sim) -> None:
+    nomad.run(job(post="echo after"))
+    first = sim.wait_alloc("m1", "running")["ID"]
+    assert nomad("PUT", f"/v1/allocation/{first}/stop")[0] == 200
+    second = sim.wait_for(lambda c: c.store.allocs[first].next)
+    sim.wait_alloc("m1", "running")
+    assert sim.allocs("m1")[0]["DesiredDescription"] == "alloc is being migrated"
+    nomad("DELETE", "/v1/job/m1?purge=true")
+    assert nomad("GET", "/v1/job/m1")[0] == 404 and nomad("GET", f"/v1/allocation/{second}") == (404, "alloc not found")
+    sim.wait_log(second, "after", "stopped")  # it is stopped all the same, and poststop runs
+
+
+def test_gc_collects_dead_jobs(nomad: Http, sim: Sim) -> None:
+    nomad.run(job(script="exit 0"))
+    alloc = sim.wait_alloc("m1", "complete")["ID"]
+    sim.wait_done(alloc)
+    assert nomad("PUT", "/v1/system/gc")[0] == 200
+    assert nomad("GET", "/v1/job/m1")[0] == 404
+    assert nomad("GET", f"/v1/client/fs/logs/{alloc}?task=machine&type=stdout") == (
+        404,
+        f'Unknown allocation "{alloc}"',
+    )
+
+
+# -- blocking queries, logs, files
+
+
+def test_blocking_query_returns_on_change_and_on_time(nomad: Http, sim: Sim) -> None:
+    nomad.run(job())
+    sim.wait_alloc("m1", "running")
+    nomad("GET", "/v1/job/m1/allocations")
+    index = int(nomad.headers["X-Nomad-Index"])
+    begin = time.monotonic()
+    nomad("GET", f"/v1/job/m1/allocations?index={index}&wait=100ms")
+    assert 0.1 <= time.monotonic() - begin < 1
+    conn = socket.create_connection(("127.0.0.1", int(nomad.host.rpartition(":")[2])))
+    conn.sendall(f"GET /v1/job/m1/allocations?index={index}&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    sim.wait_request("wait=60s")
+    nomad("DELETE", "/v1/job/m1")
+    conn.settimeout(5)
+    assert b"200 OK" in conn.recv(200)
+    conn.close()
+    assert nomad("GET", "/v1/jobs?index=x") == (400, "Invalid index")
+
+
+def test_logs_follow_and_files(nomad: Http, sim: Sim) -> None:
+    nomad.run(job(script="echo one; sleep 0.2; echo two; echo err >&2", post="sleep 0.1"))
+    alloc = sim.wait_alloc("m1", "running")["ID"]
+    base = f"/v1/client/fs/logs/{alloc}?task=machine&type="
+    assert nomad("GET", f"/v1/client/fs/logs/{alloc}?task=stopped&type=stdout")[1] == (
+        'task "stopped" not started yet. No logs available'
+    )
+    conn = http.client.HTTPConnection(nomad.host, timeout=5)
+    conn.request("GET", f"{base}stdout&plain=true&follow=true")
+    answer = conn.getresponse()
+    assert answer.read(8) == b"one\ntwo\n"
+    conn.close()
+    sim.wait_alloc("m1", "complete")
+    assert nomad("GET", f"{base}stdout&plain=true&origin=end&offset=4")[1] == "two\n"
+    frame = nomad("GET", f"{base}stderr")[1]
+    assert (base64.b64decode(frame["Data"]), frame["File"]) == (b"err\n", "alloc/logs/machine.stderr.0")
+    assert nomad("GET", f"{base}nope") == (400, "must provide log type (stdout/stderr)")
+    assert nomad("GET", f"/v1/client/fs/stat/{alloc}?path=alloc/logs")[1]["IsDir"]
+    assert nomad("GET", f"/v1/client/fs/stat/{alloc}?path=nope")[0] == 404
+    assert nomad("GET", f"/v1/client/fs/cat/{alloc}?path=alloc/logs/machine.stdout.0")[1] == "one\ntwo\n"
+    assert nomad("GET", f"/v1/client/fs/stat/{alloc}?path=../..") == (500, "Path escapes the alloc directory")
+
+
+# -- exec
+
+
+class Exec:
+    """What one exec session gave."""
+
+    def __init__(self) -> None:
+        self.out = {"stdout": b"", "stderr": b""}
+        self.pieces: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        self.frames: list[str] = []
+        self.code: int | None = None
+        self.close: tuple[int, str] | None = None
+        self.largest = 0
+
+
+def execute(
+    sim: Sim,
+    alloc: str,
+    command: list[str] | None,
+    stdin: bytes | None = None,
+    *,
+    tty: bool = False,
+    size: tuple[int, int] | None = None,
+    timeout: float = 10,
+    query: str = "",
+    task: str = "machine",
+) -> Exec:
+    result = Exec()
+
+    async def send(ws: aiohttp.ClientWebSocketResponse) -> None:
+        for i in range(0, len(stdin or b""), 1 << 16):
+            await ws.send_json({"stdin": {"data": base64.b64encode((stdin or b"")[i : i + (1 << 16)]).decode()}})
+        if stdin is not None:
+            await ws.send_json({"stdin": {"close": True}})
+
+    async def talk() -> None:
+        text = urllib.parse.quote(json.dumps(command)) if command is not None else "foo"
+        url = f"{sim.url}/v1/client/allocation/{alloc}/exec?task={task}&tty={str(tty).lower()}&command={text}{query}"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, max_msg_size=0) as ws:
+            if size:
+                await ws.send_json({"tty_size": {"height": size[0], "width": size[1]}})
+            sender = asyncio.ensure_future(send(ws))
+            while True:
+                message = await ws.receive()
+                if message.type is aiohttp.WSMsgType.CLOSE:
+                    result.close = (message.data, message.extra or "")
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    break
+                frame = json.loads(message.data)
+                result.frames.append(next(iter(frame)))
+                for kind in ("stdout", "stderr"):
+                    data = base64.b64decode(frame.get(kind, {}).get("data", ""))
+                    result.largest = max(result.largest, len(data))
+                    result.pieces[kind].append(data)
+                if frame.get("exited"):
+                    result.code = frame["result"].get("exit_code", 0)
+            sender.cancel()
+
+    async def limited() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(talk(), timeout)
+
+    asyncio.run(limited())
+    result.out = {kind: b"".join(pieces) for kind, pieces in result.pieces.items()}
+    return result
+
+
+@pytest.fixture
+def alloc(sim: Sim, nomad: Http) -> str:
+    nomad.run(job())
+    return str(sim.wait_alloc("m1", "running")["ID"])
+
+
+def test_exec_output_and_code(sim: Sim, alloc: str) -> None:
+    got = execute(sim, alloc, ["sh", "-c", "echo out; echo err >&2; exit 3"])
+    assert (got.out["stdout"], got.out["stderr"], got.code) == (b"out\n", b"err\n", 3)
+    assert got.frames[-1] == "exited" and got.close is None
+    assert execute(sim, alloc, ["sh", "-c", "kill -9 $$"]).code == 137
+    missing = execute(sim, alloc, ["no-such-cmd"])
+    assert missing.code == 126 and b"executable file not found in $PATH" in missing.out["stdout"]
+
+
+def test_exec_is_whole_both_ways(sim: Sim, alloc: str) -> None:
+    data = os.urandom(1 << 20) * 8
+    got = execute(sim, alloc, ["cat"], data, timeout=60)
+    assert hashlib.sha256(got.out["stdout"]).digest() == hashlib.sha256(data).digest() and got.largest == 1024
+
+
+def test_exec_tty(sim: Sim, alloc: str) -> None:
+    got = execute(sim, alloc, ["sh", "-c", "sleep 0.1; stty size; test -t 0 && exit 5"], tty=True, size=(33, 99))
+    assert (got.out["stdout"], got.code) == (b"33 99\r\n", 5)
+
+
+def test_exec_refusals(sim: Sim, nomad: Http, alloc: str) -> None:
+    assert execute(sim, alloc, []).close == (1008, "command is not present")
+    assert execute(sim, alloc, ["true"], task="nope").close == (1011, "task not found")
+    assert execute(sim, alloc, None).close[1].startswith("failed to marshal command into json:")  # type: ignore[index]
+    other = "11111111-1111-1111-1111-111111111111"
+    assert execute(sim, other, ["true"]).close == (1008, f'Unknown allocation "{other}"')
+    assert nomad("GET", f"/v1/client/allocation/{alloc}/exec?command=%5B%5D") == (
+        500,
+        "websocket connection not found in context",
+    )
+    nomad("DELETE", "/v1/job/m1")
+    sim.wait_alloc("m1", "complete")
+    assert execute(sim, alloc, ["true"]).close == (1008, 'task "machine" is not running.')
+
+
+def test_exec_outlives_its_connection(sim: Sim, alloc: str, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    os.mkfifo(mark)
+    execute(sim, alloc, ["sh", "-c", f"cat >/dev/null; echo gone >{mark}"], timeout=0.2)
+    assert mark.read_text() == "gone\n"  # stdin ended, and nobody killed it
+
+
+def test_exec_spurious_exit(sim: Sim, alloc: str, tmp_path: Path) -> None:
+    sim.exec_fault("spurious_exit")
+    got = execute(sim, alloc, ["touch", str(tmp_path / "ran")])
+    assert got.code == 0 and not (tmp_path / "ran").exists()
+    assert execute(sim, alloc, ["echo", "hello"]).out["stdout"] == b"hello\n"
+    sim.exec_fault("spurious_exit", probability=0.5, times=None)
+    codes = [execute(sim, alloc, ["echo", "x"]).out["stdout"] for _ in range(12)]
+    assert {b"", b"x\n"} == set(codes)
+
+
+def test_exec_lost_tail_only_when_the_process_ends(sim: Sim, alloc: str) -> None:
+    sim.exec_fault("lost_tail", bytes=100, times=2)
+    assert len(execute(sim, alloc, ["head", "-c", "5000", "/dev/zero"]).out["stdout"]) == 4900
+    assert len(execute(sim, alloc, ["sh", "-c", "head -c 5000 /dev/zero; sleep 0.3"]).out["stdout"]) == 5000
+
+
+def test_exec_order_and_size_of_frames(sim: Sim, alloc: str) -> None:
+    sim.exec_fault("exit_first", bytes=1000)
+    got = execute(sim, alloc, ["echo", "late"])
+    assert got.frames.index("exited") < len(got.frames) - 1 and got.out["stdout"] == b"late\n"
+    sim.exec_fault("one_byte")
+    assert execute(sim, alloc, ["echo", "abc"]).largest == 1
+    sim.exec_fault("delay", seconds=0.1)
+    assert execute(sim, alloc, ["true"]).code == 0
+
+
+def test_exec_hang_close_cut_and_open_stdin(sim: Sim, alloc: str) -> None:
+    sim.exec_fault("hang")
+    assert execute(sim, alloc, ["echo", "x"], timeout=0.2).frames == []
+    sim.exec_fault("close", bytes=3, code=1011, reason="rpc error")
+    got = execute(sim, alloc, ["sh", "-c", "echo hello; sleep 5"])
+    assert (got.out["stdout"], got.close) == (b"hel", (1011, "rpc error"))
+    sim.exec_fault("cut", bytes=2)
+    got = execute(sim, alloc, ["sh", "-c", "echo hello; sleep 5"])
+    assert (got.out["stdout"], got.code, got.close) == (b"he", None, None)
+    sim.exec_fault("no_stdin_close")
+    assert execute(sim, alloc, ["cat"], b"x", timeout=0.3).code is None
+
+
+# -- HTTP faults and the control API
+
+
+def test_rules(sim: Sim, nomad: Http) -> None:
+    sim.rule("^GET /v1/jobs", status=429, body="slow down", times=1, skip=1)
+    assert [nomad("GET", "/v1/jobs")[0] for _ in range(3)] == [200, 429, 200]
+    sim.rule("^GET /v1/nodes", "delay", delay=0.1, times=1)
+    begin = time.monotonic()
+    assert nomad("GET", "/v1/nodes")[0] == 200 and time.monotonic() - begin >= 0.1
+    for action, fields in (("cut", {}), ("garbage", {"body": "what?"}), ("cut_body", {"after": 5})):
+        sim.rule("^GET /v1/namespaces", action, times=1, **fields)
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            nomad("GET", "/v1/namespaces")
+    with pytest.raises(ValueError, match="unknown action"):
+        sim.rule("x", "explode")
+
+
+def test_rules_for_upgrades(sim: Sim, alloc: str) -> None:
+    sim.rule("/exec", "ws_close", code=1008, reason="No path to node", times=1)
+    assert execute(sim, alloc, ["true"]).close == (1008, "No path to node")
+    sim.rule("/exec", status=403, body="Permission denied", times=1)
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        execute(sim, alloc, ["true"])
+
+
+def test_requests_are_recorded(sim: Sim) -> None:
+    Http(sim, "secret")("GET", "/v1/jobs?namespace=default&prefix=a")
+    last = sim.requests[-1]
+    assert (last.method, last.path, last.query["prefix"], last.token, last.status) == (
+        "GET",
+        "/v1/jobs",
+        "a",
+        "secret",
+        200,
+    )
+
+
+def test_control_api(nomad: Http, sim: Sim) -> None:
+    assert nomad("POST", "/_sim/rule", {"match": "GET /v1/jobs", "status": 500, "times": 1})[1] == {"id": 1}
+    assert nomad("GET", "/v1/jobs")[0] == 500
+    assert nomad("POST", "/_sim/rule", {"nope": 1})[0] == 400
+    assert nomad("POST", "/_sim/nope", {})[0] == 404
+    assert nomad("POST", "/_sim/node-state", {"eligibility": "ineligible"})[0] == 200
+    assert nomad("GET", "/v1/nodes")[1][0]["SchedulingEligibility"] == "ineligible"
+    assert nomad("POST", "/_sim/exec-fault", {"kind": "hang"})[0] == 200
+    assert nomad("GET", "/_sim/faults")[1]["exec"][0]["kind"] == "hang"
+    assert [r["path"] for r in nomad("GET", "/_sim/requests")[1]] == ["/v1/jobs", "/v1/nodes"]
+
+
+# -- ACL
+
+
+def test_acl_disabled_answers(nomad: Http) -> None:
+    assert nomad("GET", "/v1/acl/token/self")[1]["AccessorID"] == "acls-disabled"
+    assert nomad("GET", "/v1/acl/policy/x") == (400, "ACL support disabled")
+    assert nomad("GET", "/v1/acl/policy/self") == (403, "Permission denied")
+
+
+def test_acl_capabilities() -> None:
+    with Sim(acl=True) as sim:
+        sim.add_namespace("dev")
+        reader = Http(sim, sim.token(name="reader", policy={"dev": ["read"]}, node="read").secret)
+        boss = Http(sim, sim.token(management=True).secret)
+        assert Http(sim)("GET", "/v1/jobs")[0] == 403
+        assert Http(sim, "11111111-1111-1111-1111-111111111111")("GET", "/v1/jobs")[0] == 403
+        assert reader("GET", "/v1/jobs?namespace=dev") == (200, [])
+        assert reader("GET", "/v1/jobs") == (403, "Permission denied")
+        assert reader("PUT", "/v1/jobs?namespace=dev", {"Job": job()}) == (403, "Permission denied")
+        assert reader("GET", "/v1/nodes")[0] == 200
+        assert reader("GET", "/v1/acl/token/self")[1]["Policies"] == ["policy-reader"]
+        rules = reader("GET", "/v1/acl/policy/policy-reader")[1]["RulesJSON"]["Namespaces"][0]
+        assert "read-job" in rules["Capabilities"]
+        assert boss("PUT", "/v1/jobs?namespace=dev", {"Job": job()})[0] == 200
+        sim.wait_alloc("m1", "running", namespace="dev")
+
+
+# -- docker
+
+
+def docker(sim: Sim, method: str, path: str) -> tuple[int, Any]:
+    conn = http.client.HTTPConnection("docker")
+    conn.sock = socket.socket(socket.AF_UNIX)
+    conn.sock.connect(str(sim.docker_socket()))
+    conn.request(method, path)
+    answer = conn.getresponse()
+    data = answer.read()
+    conn.close()
+    return answer.status, json.loads(data) if data[:1] in (b"[", b"{") else data.decode()
+
+
+def test_docker_engine(sim: Sim, nomad: Http, tmp_path: Path) -> None:
+    nomad.run(job(config={"volumes": [f"{tmp_path}:{tmp_path}"]}))
+    alloc = sim.wait_alloc("m1", "running")["ID"]
+    dev = sim.add_container(
+        name="dev", labels={"dev.containers.id": "x"}, mounts=[{"Source": f"{tmp_path}/ws", "Destination": "/ws"}]
+    )
+    listed = docker(sim, "GET", "/v1.41/containers/json?all=1")[1]
+    assert {c["Names"][0] for c in listed} == {f"/machine-{alloc}", "/dev"}
+    only = urllib.parse.quote(json.dumps({"label": ["dev.containers.id=x"]}))
+    assert [c["Id"] for c in docker(sim, "GET", f"/containers/json?filters={only}")[1]] == [dev]
+    assert docker(sim, "DELETE", f"/containers/{dev}")[0] == 409
+    assert docker(sim, "POST", f"/containers/{dev[:12]}/stop")[0] == 204
+    assert docker(sim, "POST", f"/containers/{dev}/stop")[0] == 304
+    assert docker(sim, "DELETE", f"/containers/{dev}?force=1&v=1")[0] == 204
+    assert docker(sim, "GET", f"/containers/{dev}/json")[1] == {"message": f"No such container: {dev}"}
+    net = sim.add_network("ws-net")
+    assert docker(sim, "DELETE", f"/networks/{net}")[0] == 204
+    assert [n["Name"] for n in docker(sim, "GET", "/networks")[1]] == ["bridge"]
+    assert docker(sim, "POST", f"/containers/machine-{alloc}/stop")[0] == 204  # the machine itself: its task ends
+    assert sim.wait_alloc("m1", "complete")["DesiredStatus"] == "run"
+
+
+# -- by hand
+
+
+def test_main_prints_its_address_and_cleans_up(tmp_path: Path) -> None:
+    proc = subprocess.Popen(
+        [sys.executable, "-m", "sim", "--listen", "0", "--acl"],
+        cwd=TESTS,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert proc.stdout is not None
+    first = proc.stdout.readline()
+    assert first.startswith("sim: NOMAD_ADDR=http://127.0.0.1:")
+    assert proc.stdout.readline().startswith("sim: NOMAD_TOKEN=")
+    proc.send_signal(signal.SIGTERM)
+    assert proc.wait(5) == 0 and list(tmp_path.iterdir()) == []
+    proc.stdout.close()
+
+
+def test_guardian_cleans_up_after_sigkill(tmp_path: Path) -> None:
+    proc = subprocess.Popen(
+        [sys.executable, "-m", "sim", "--listen", "0"],
+        cwd=TESTS,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert proc.stdout is not None
+    address = proc.stdout.readline().strip().partition("http://")[2]
+    conn = http.client.HTTPConnection(address)
+    life = tmp_path / "life"
+    os.mkfifo(life)
+    conn.request("PUT", "/v1/jobs", json.dumps({"Job": job(script=f"exec 3>{life}; echo $$ >&3; exec sleep 1000")}))
+    assert conn.getresponse().status == 200
+    with life.open() as reader:  # its end is the task's end
+        assert int(reader.readline()) > 0
+        proc.kill()
+        assert reader.read() == ""
+    proc.wait()
+    proc.stdout.close()
+
+
+def test_unix_socket(tmp_path: Path) -> None:
+    with Sim(unix=str(tmp_path / "n.sock")) as sim:
+        assert sim.url == f"unix://{tmp_path}/n.sock"
+        conn = http.client.HTTPConnection("x")
+        conn.sock = socket.socket(socket.AF_UNIX)
+        conn.sock.connect(str(tmp_path / "n.sock"))
+        conn.request("GET", "/v1/status/leader")
+        assert conn.getresponse().read() == b'"127.0.0.1:4647"'
+        conn.close()
+
+
+def test_small_things() -> None:
+    assert [go_duration(n) for n in (0, 3 * 10**9, 90 * 10**9, 1_500_000)] == ["0s", "3s", "1m30s", "1.5ms"]
+    assert parse_duration("1m30s") == 90 * 10**9
+    assert _version_match("2.0.6", ">= 1.9, < 3") and not _version_match("2.0.6-dev", ">= 2.0.6")
+    assert _version_match("1.2.9", "~> 1.2.3") and not _version_match("1.3.0", "~> 1.2.3")
