@@ -6,8 +6,8 @@
 #include <stdbool.h>
 
 /*
- * A growing byte buffer with a maximum. `data` is always NUL-terminated one byte past `len` (so it is never NULL after
- * the first append) and may hold NULs.
+ * A growing byte buffer with a maximum. `data` is always NUL-terminated one byte past `len` (so it is never
+ * NULL after the first append) and may hold NULs.
  */
 struct buf {
 	char *data;

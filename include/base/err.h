@@ -4,9 +4,9 @@
 #include "mem.h"
 
 /*
- * Errors (crun's error_handling.md). A function that can fail returns 0 or -1 (or a pointer, or NULL) and takes a
- * `struct err *` last, which it sets on failure only and exactly once; callers add meaning with err_wrap(), once per
- * layer. Only main() prints: one `error:` line, one `hint:` line that says what to do.
+ * Errors (crun's error_handling.md). A function that can fail returns 0 or -1 (or a pointer, or NULL) and
+ * takes a `struct err *` last, which it sets on failure only and exactly once; callers add meaning with
+ * err_wrap(), once per layer. Only main() prints: one `error:` line, one `hint:` line that says what to do.
  */
 
 enum err_kind {
@@ -45,13 +45,15 @@ int err_sys(struct err *e, int errnum, const char *fmt, ...) PRINTF(3, 4);
 /** err_wrap() - put "what: " before the message. Return: -1, always. */
 int err_wrap(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 
-/** err_hint() - what to do about it; the first hint (the one nearest to the cause) stays. Return: -1, always. */
+/** err_hint() - what to do about it; the first hint (the one nearest to the cause) stays. Return: -1, always.
+ */
 int err_hint(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 
 /** err_clear() - forget it; @e is empty and may be set again. */
 void err_clear(struct err *e);
 
-/** err_move() - @to takes what @from holds; @from is empty afterwards. A failure already in @to stays, @from is lost. */
+/** err_move() - @to takes what @from holds; @from is empty afterwards. A failure already in @to stays, @from
+ * is lost. */
 void err_move(struct err *to, struct err *from);
 
 /** err_exit_code() - what the process ends with: 0, 1, 2, or 128 + the signal. */

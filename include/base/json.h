@@ -8,15 +8,16 @@
 #include <stdint.h>
 
 /*
- * cJSON with types: reading never fails on a member that is missing or of another type (it reads as absent: what a
- * server sends is not ours to trust), building aborts on out of memory. cJSON keeps numbers as doubles, so 64-bit
- * values are written raw and read only up to 2^53.
+ * cJSON with types: reading never fails on a member that is missing or of another type (it reads as absent:
+ * what a server sends is not ours to trust), building aborts on out of memory. cJSON keeps numbers as
+ * doubles, so 64-bit values are written raw and read only up to 2^53.
  */
 
 /** json_init() - make cJSON use the allocator that aborts. Call once, before anything else here. */
 void json_init(void);
 
-/** json_parse() - @what names the text in the error ("NOMAD_CONSTRAINTS_JSON"), which tells line and column. */
+/** json_parse() - @what names the text in the error ("NOMAD_CONSTRAINTS_JSON"), which tells line and column.
+ */
 cJSON *json_parse(const char *text, size_t n, const char *what, struct err *e) MUST_CHECK;
 
 /** json_get() - a member, or NULL: also when @obj is NULL or no object. Names are case-sensitive. */

@@ -17,7 +17,7 @@
 
 /** TAKE(p) - the pointer in p, which is NULL afterwards: moves ownership out of an AUTO variable. */
 #define TAKE(p)                                                                                              \
-	__extension__({                                                                                       \
+	__extension__({                                                                                      \
 		__typeof__(p) take_ = (p);                                                                   \
 		(p) = NULL;                                                                                  \
 		take_;                                                                                       \

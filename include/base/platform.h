@@ -12,9 +12,9 @@
 int platform_start(struct err *e) MUST_CHECK;
 
 /**
- * Interrupts: SIGINT, SIGTERM and SIGHUP are noted, never act by themselves. interrupt_signal() is the first one noted
- * or 0; interrupt_fd() becomes readable then. interrupt_acknowledge() forgets it, so that cleaning up can wait on the
- * network again; a second signal is noted anew.
+ * Interrupts: SIGINT, SIGTERM and SIGHUP are noted, never act by themselves. interrupt_signal() is the first
+ * one noted or 0; interrupt_fd() becomes readable then. interrupt_acknowledge() forgets it, so that cleaning
+ * up can wait on the network again; a second signal is noted anew.
  */
 int interrupt_install(struct err *e) MUST_CHECK;
 int interrupt_signal(void);
@@ -33,13 +33,15 @@ char *platform_user(void);
 /** file_read() - a whole file of at most @max bytes, for free(), NUL-terminated; @ret_n may be NULL. */
 char *file_read(const char *path, size_t max, size_t *ret_n, struct err *e) MUST_CHECK;
 
-/** file_replace() - write a file of mode 0600 so that a reader sees the old or the new one, never half of it. */
+/** file_replace() - write a file of mode 0600 so that a reader sees the old or the new one, never half of it.
+ */
 int file_replace(const char *path, const void *data, size_t n, struct err *e) MUST_CHECK;
 
 /** file_remove() - a file that is not there is a success. */
 int file_remove(const char *path, struct err *e) MUST_CHECK;
 
-/** dir_files() - every regular file below @path, recursively, sorted: a NULL-terminated list for dir_files_freep(). */
+/** dir_files() - every regular file below @path, recursively, sorted: a NULL-terminated list for
+ * dir_files_freep(). */
 char **dir_files(const char *path, struct err *e) MUST_CHECK;
 void dir_files_freep(char ***p);
 

@@ -12,13 +12,14 @@ bool text_starts(const char *s, const char *prefix);
 
 /**
  * text_clean() - what a server, file or variable said, safe for a terminal and for one line.
- * Control characters, DEL, C1 controls and bytes that are no UTF-8 become `?`; tabs and newlines become spaces, white
- * space at both ends goes; what is longer than max bytes is cut (between characters) and ends in "...".
- * Return: a string for free(), never NULL.
+ * Control characters, DEL, C1 controls and bytes that are no UTF-8 become `?`; tabs and newlines become
+ * spaces, white space at both ends goes; what is longer than max bytes is cut (between characters) and ends
+ * in "...". Return: a string for free(), never NULL.
  */
 char *text_clean(const char *s, size_t n, size_t max);
 
-/** text_utf8_len() - bytes of the UTF-8 character at s (1-4), or 0 when there is no valid one within n bytes. */
+/** text_utf8_len() - bytes of the UTF-8 character at s (1-4), or 0 when there is no valid one within n bytes.
+ */
 size_t text_utf8_len(const char *s, size_t n);
 
 /** text_u64() - decimal digits only, all of s. Return: 0, or -1 when it is anything else or does not fit. */

@@ -7,8 +7,8 @@ struct options;
 struct nomad;
 
 /*
- * A machine: a Nomad job that behaves like one (../shared/design.md). Every call talks to Nomad, waits by blocking
- * queries, tells progress on stderr, and ends early with ERR_INTERRUPTED on a signal.
+ * A machine: a Nomad job that behaves like one (../shared/design.md). Every call talks to Nomad, waits by
+ * blocking queries, tells progress on stderr, and ends early with ERR_INTERRUPTED on a signal.
  */
 
 struct machine;
@@ -21,7 +21,8 @@ enum machine_status {
 };
 
 /** machine_open() - @o, @version: borrowed until machine_freep(). Talks to nobody yet. */
-int machine_open(const struct options *o, const char *version, struct machine **ret, struct err *e) MUST_CHECK;
+int machine_open(const struct options *o, const char *version, struct machine **ret,
+		 struct err *e) MUST_CHECK;
 void machine_freep(struct machine **p);
 
 struct nomad *machine_nomad(struct machine *m);
@@ -29,24 +30,28 @@ struct nomad *machine_nomad(struct machine *m);
 const char *machine_job(const struct machine *m);
 const char *machine_task(const struct machine *m);
 
-/** machine_check() - `init`: one check after the other, a line each on stderr. ERR of the first that fails. */
+/** machine_check() - `init`: one check after the other, a line each on stderr. ERR of the first that fails.
+ */
 int machine_check(struct machine *m, struct err *e) MUST_CHECK;
 
 /**
- * machine_create() - returns when the machine is ready. One that exists is adopted (alive) or started (dead) when it
- * is ours and of the same owner, refused with ERR_CONFLICT otherwise. On failure what this call made is gone again.
+ * machine_create() - returns when the machine is ready. One that exists is adopted (alive) or started (dead)
+ * when it is ours and of the same owner, refused with ERR_CONFLICT otherwise. On failure what this call made
+ * is gone again.
  */
 int machine_create(struct machine *m, struct err *e) MUST_CHECK;
 
-/** machine_start() - on the node that has the data; running already is a success. On failure it is stopped again. */
+/** machine_start() - on the node that has the data; running already is a success. On failure it is stopped
+ * again. */
 int machine_start(struct machine *m, struct err *e) MUST_CHECK;
 
-/** machine_stop() - returns when every allocation is terminal. Stopped or absent is a success. The data stay. */
+/** machine_stop() - returns when every allocation is terminal. Stopped or absent is a success. The data stay.
+ */
 int machine_stop(struct machine *m, struct err *e) MUST_CHECK;
 
 /**
- * machine_delete() - devcontainers, directory and job. Absent is a success. What stays on a node that is away is told
- * as a warning. On failure the (dead) job stays, so that delete can be tried again.
+ * machine_delete() - devcontainers, directory and job. Absent is a success. What stays on a node that is away
+ * is told as a warning. On failure the (dead) job stays, so that delete can be tried again.
  */
 int machine_delete(struct machine *m, struct err *e) MUST_CHECK;
 

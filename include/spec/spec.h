@@ -5,12 +5,12 @@
 #include "options.h"
 
 /*
- * Options to job JSON; pure, and byte-stable for the same input. The reasons for each member are in spec.c, the
- * measurements in ../shared/nomad.md and devpod.md.
+ * Options to job JSON; pure, and byte-stable for the same input. The reasons for each member are in spec.c,
+ * the measurements in ../shared/nomad.md and devpod.md.
  */
 
-#define SPEC_GROUP	  "machine"
-#define SPEC_TASK	  "machine"
+#define SPEC_GROUP        "machine"
+#define SPEC_TASK         "machine"
 #define SPEC_TASK_STOPPED "stopped" /* poststop: stops the devcontainers */
 #define SPEC_TASK_CLEANUP "cleanup" /* the clean-up job's */
 
@@ -20,14 +20,14 @@
 /* The job's Meta: how a machine is known as ours. Each is also NOMAD_META_… in the task. */
 #define SPEC_META_PROVIDER "devpod_provider" /* SPEC_PROVIDER */
 #define SPEC_META_MACHINE  "devpod_machine"
-#define SPEC_META_KIND	   "devpod_kind" /* SPEC_KIND_MACHINE or SPEC_KIND_CLEANUP */
-#define SPEC_META_OWNER	   "devpod_owner" /* user@host that created it */
+#define SPEC_META_KIND     "devpod_kind"  /* SPEC_KIND_MACHINE or SPEC_KIND_CLEANUP */
+#define SPEC_META_OWNER    "devpod_owner" /* user@host that created it */
 #define SPEC_META_VERSION  "devpod_provider_version"
-#define SPEC_META_START	   "devpod_start" /* another one at every start, or Nomad would not start it again */
-#define SPEC_META_NODE	   "devpod_node"  /* the node that has the data, once that is known */
-#define SPEC_META_DIR	   "devpod_dir"	  /* the machine's directory there */
+#define SPEC_META_START    "devpod_start" /* another one at every start, or Nomad would not start it again */
+#define SPEC_META_NODE     "devpod_node"  /* the node that has the data, once that is known */
+#define SPEC_META_DIR      "devpod_dir"   /* the machine's directory there */
 
-#define SPEC_PROVIDER	  "devpod-provider-nomad"
+#define SPEC_PROVIDER     "devpod-provider-nomad"
 #define SPEC_KIND_MACHINE "machine"
 #define SPEC_KIND_CLEANUP "cleanup"
 
@@ -47,8 +47,8 @@ struct spec_request {
 cJSON *spec_machine(const struct spec_request *rq);
 
 /**
- * spec_cleanup() - a short job that removes what the machine left on node_id (required): its devcontainers and dir.
- * It runs in any node pool, since it is pinned.
+ * spec_cleanup() - a short job that removes what the machine left on node_id (required): its devcontainers
+ * and dir. It runs in any node pool, since it is pinned.
  */
 cJSON *spec_cleanup(const struct spec_request *rq);
 

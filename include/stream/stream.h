@@ -9,26 +9,29 @@
 struct nomad;
 
 struct stream_request {
-	const char *job;	 /* the machine's job */
-	const char *task;	 /* its task */
-	const char *command;	 /* for the machine's /bin/sh */
-	int64_t connect_ms;	 /* until the remote side said that it is ready, all tries together; 0 = 30 s */
+	const char *job;     /* the machine's job */
+	const char *task;    /* its task */
+	const char *command; /* for the machine's /bin/sh */
+	int64_t connect_ms;  /* until the remote side said that it is ready, all tries together; 0 = 30 s */
 	int stdin_fd, stdout_fd, stderr_fd; /* borrowed; never closed, never set non-blocking */
 };
 
 /**
- * stream_run() - run a command in the job's newest running allocation, attached to our stdio (nomad.md, Exec).
+ * stream_run() - run a command in the job's newest running allocation, attached to our stdio (nomad.md,
+ * Exec).
  *
- * The exec'd script is fixed (src/stream/bootstrap.sh); the command and a nonce go over stdin once the script has said
- * that it runs. It ends both outputs with a mark, so that not a byte is missing and the exit code is exact.
- * Everything is retried until the command has been sent, nothing afterwards. Buffers stay below 8 MiB whatever flows.
+ * The exec'd script is fixed (src/stream/bootstrap.sh); the command and a nonce go over stdin once the script
+ * has said that it runs. It ends both outputs with a mark, so that not a byte is missing and the exit code is
+ * exact. Everything is retried until the command has been sent, nothing afterwards. Buffers stay below 8 MiB
+ * whatever flows.
  *
- * EOF on stdin (also a closed one) goes on as a half-close. When stdout's reader is gone, the stream ends with
- * ERR_OUTPUT. The remote process is not killed when we go (docker has no such call): it gets EOF on its stdin.
+ * EOF on stdin (also a closed one) goes on as a half-close. When stdout's reader is gone, the stream ends
+ * with ERR_OUTPUT. The remote process is not killed when we go (docker has no such call): it gets EOF on its
+ * stdin.
  *
  * @ret_status: written on success only: the remote exit code, 0..255.
- * Return: 0, or -1 with @e: ERR_NOT_FOUND (no running allocation), ERR_AUTH, ERR_CONNECT (the line broke), ERR_REMOTE
- * (ended without a status), ERR_TIMEOUT, ERR_INTERRUPTED, ERR_OUTPUT, ERR_SYSTEM.
+ * Return: 0, or -1 with @e: ERR_NOT_FOUND (no running allocation), ERR_AUTH, ERR_CONNECT (the line broke),
+ * ERR_REMOTE (ended without a status), ERR_TIMEOUT, ERR_INTERRUPTED, ERR_OUTPUT, ERR_SYSTEM.
  */
 int stream_run(struct nomad *n, const struct stream_request *rq, int *ret_status, struct err *e) MUST_CHECK;
 

@@ -7,8 +7,8 @@
 #include "text.h"
 
 static const struct command *const commands[] = {
-	&cmd_init, &cmd_create, &cmd_start,   &cmd_stop,    &cmd_delete,
-	&cmd_status, &cmd_command, &cmd_help, &cmd_version, NULL,
+	&cmd_init,   &cmd_create,  &cmd_start, &cmd_stop,    &cmd_delete,
+	&cmd_status, &cmd_command, &cmd_help,  &cmd_version, NULL,
 };
 
 const struct command *const *cli_commands(void)

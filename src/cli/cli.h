@@ -16,7 +16,7 @@ enum need {
 };
 
 struct cli {
-	const char *argument;	 /* the one operand, or NULL */
+	const char *argument;    /* the one operand, or NULL */
 	struct options *options; /* from NEED_OPTIONS on, as is machine */
 	struct machine *machine;
 };
@@ -33,8 +33,8 @@ struct command {
 	int (*run)(struct cli *cli, int *ret_status, struct err *e);
 };
 
-extern const struct command cmd_init, cmd_create, cmd_delete, cmd_start, cmd_stop, cmd_status, cmd_command, cmd_help,
-	cmd_version;
+extern const struct command cmd_init, cmd_create, cmd_delete, cmd_start, cmd_stop, cmd_status, cmd_command,
+	cmd_help, cmd_version;
 
 /** cli_commands() - NULL-terminated, in the order of the help. */
 const struct command *const *cli_commands(void);
@@ -42,7 +42,8 @@ const struct command *const *cli_commands(void);
 /** cli_find() - a command by its name, or NULL with a usage error that names the nearest one. */
 const struct command *cli_find(const char *name, struct err *e);
 
-/** cli_run() - all of the program but printing its error. @ret_status: the exit code; written on success only. */
+/** cli_run() - all of the program but printing its error. @ret_status: the exit code; written on success
+ * only. */
 int cli_run(int argc, char **argv, int *ret_status, struct err *e) MUST_CHECK;
 
 /** cli_print() - text to stdout. */

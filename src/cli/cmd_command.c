@@ -26,8 +26,10 @@ const struct command cmd_command = {
 	.name = "command",
 	.operand = "[COMMAND]",
 	.summary = "run COMMAND in the machine, on our stdin, stdout and stderr",
-	.text = "The command comes from the argument, or else from the variable COMMAND (or DEVCONTAINER_COMMAND). The machine's\n"
-		"/bin/sh runs it; the exit code is its own. It does not wait for a machine that is not running.\n",
+	.text = "The command comes from the argument, or else from the variable COMMAND (or "
+		"DEVCONTAINER_COMMAND). The machine's\n"
+		"/bin/sh runs it; the exit code is its own. It does not wait for a machine that is not "
+		"running.\n",
 	.need = NEED_MACHINE,
 	.waits = true,
 	.run = run,

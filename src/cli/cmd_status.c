@@ -21,7 +21,8 @@ static int run(struct cli *cli, int *ret_status, struct err *e)
 const struct command cmd_status = {
 	.name = "status",
 	.summary = "print Running, Busy, Stopped or NotFound",
-	.text = "Busy: it starts, waits for a place, or stops. Stopped: its data are on a node, start brings it back. What\n"
+	.text = "Busy: it starts, waits for a place, or stops. Stopped: its data are on a node, start brings "
+		"it back. What\n"
 		"cannot be told is an error, never NotFound.\n",
 	.need = NEED_MACHINE,
 	.waits = true,

@@ -2,7 +2,7 @@
 #include "machine_private.h"
 #include "text.h"
 
-#define PLAN_ID	     "devpod-init-check" /* planned, never registered */
+#define PLAN_ID      "devpod-init-check" /* planned, never registered */
 #define NODES_SHOWN  5
 #define CAPABILITIES "submit-job, read-job, read-logs and alloc-exec in its namespace, and node:read"
 
@@ -29,8 +29,9 @@ static int check_address(struct machine *m, struct err *e)
 		return err_hint(e, "its servers have lost their quorum: nomad server members");
 	}
 	ok("Nomad answers at %s%s", addr,
-	   text_starts(addr, "https:") ? m->options->skip_verify ? " (TLS, not verified: NOMAD_SKIP_VERIFY)" : " (TLS)"
-				       : "");
+	   text_starts(addr, "https:")
+		   ? m->options->skip_verify ? " (TLS, not verified: NOMAD_SKIP_VERIFY)" : " (TLS)"
+		   : "");
 	return 0;
 }
 
@@ -38,7 +39,7 @@ static bool has_string(const cJSON *array, const char *wanted)
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, array)
+	cJSON_ArrayForEach (item, array)
 		if (text_eq(cJSON_GetStringValue(item), wanted))
 			return true;
 	return false;
@@ -49,19 +50,19 @@ static bool policy_grants(const cJSON *policy, const char *namespace_, const cha
 {
 	const cJSON *rule;
 
-	cJSON_ArrayForEach(rule, json_get(json_get(policy, "RulesJSON"), "Namespaces"))
-	{
+	cJSON_ArrayForEach (rule, json_get(json_get(policy, "RulesJSON"), "Namespaces")) {
 		const char *name = json_str(rule, "Name");
 
-		if (name && text_glob(name, namespace_) && has_string(json_get(rule, "Capabilities"), capability))
+		if (name && text_glob(name, namespace_) &&
+		    has_string(json_get(rule, "Capabilities"), capability))
 			return true;
 	}
 	return false;
 }
 
 /*
- * exec and logs are asked for only once there is a machine, so read the policies. A token may read those it has.
- * Roles' policies are not followed: what cannot be seen is not a failure.
+ * exec and logs are asked for only once there is a machine, so read the policies. A token may read those it
+ * has. Roles' policies are not followed: what cannot be seen is not a failure.
  */
 static int check_policies(struct machine *m, const cJSON *token, struct err *e)
 {
@@ -72,8 +73,7 @@ static int check_policies(struct machine *m, const cJSON *token, struct err *e)
 
 	if (cJSON_GetArraySize(json_get(token, "Roles")))
 		return 0;
-	cJSON_ArrayForEach(name, json_get(token, "Policies"))
-	{
+	cJSON_ArrayForEach (name, json_get(token, "Policies")) {
 		AUTO(json_freep) cJSON *policy = NULL;
 		AUTO(buf_clear) struct buf path = BUF_INIT;
 
@@ -93,7 +93,8 @@ static int check_policies(struct machine *m, const cJSON *token, struct err *e)
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 		if (has[i])
 			continue;
-		err_set(e, ERR_AUTH, "the token's policies do not grant %s in namespace '%s'", wanted[i], namespace_);
+		err_set(e, ERR_AUTH, "the token's policies do not grant %s in namespace '%s'", wanted[i],
+			namespace_);
 		return hint_token(m, CAPABILITIES, e);
 	}
 	return 0;
@@ -162,9 +163,11 @@ static char *node_lacks(const struct machine *m, const cJSON *node)
 		return xasprintf("has an unhealthy docker: %s", clean);
 	}
 	if (!text_eq(json_str(attributes, "driver.docker.volumes.enabled"), "true"))
-		return xstrdup("does not let docker mount host paths (volumes { enabled = true } in its docker plugin)");
+		return xstrdup("does not let docker mount host paths (volumes { enabled = true } in its "
+			       "docker plugin)");
 	if (!text_eq(json_str(attributes, "driver.docker.privileged.enabled"), "true"))
-		return xstrdup("does not allow privileged containers (allow_privileged = true in its docker plugin)");
+		return xstrdup("does not allow privileged containers (allow_privileged = true in its docker "
+			       "plugin)");
 	return NULL;
 }
 
@@ -177,8 +180,7 @@ static int check_nodes(struct machine *m, struct err *e)
 
 	if (nomad_nodes(m->nomad, &nodes, e) < 0)
 		return e->kind == ERR_AUTH ? hint_token(m, CAPABILITIES, e) : -1;
-	cJSON_ArrayForEach(node, nodes)
-	{
+	cJSON_ArrayForEach (node, nodes) {
 		AUTO(freep) char *why = node_lacks(m, node);
 		const char *name = json_str(node, "Name");
 		AUTO(freep) char *clean = text_clean(name ? name : "?", name ? strlen(name) : 1, 80);
@@ -195,7 +197,8 @@ static int check_nodes(struct machine *m, struct err *e)
 			shown > NODES_SHOWN ? "; …" : "");
 		return err_hint(e, "docs/cluster.md in the project says how a client is set up for machines");
 	}
-	ok("%d of %d node(s) can take a machine (docker, with volumes and privileged)", fit, cJSON_GetArraySize(nodes));
+	ok("%d of %d node(s) can take a machine (docker, with volumes and privileged)", fit,
+	   cJSON_GetArraySize(nodes));
 	return 0;
 }
 
@@ -227,7 +230,7 @@ static int check_plan(struct machine *m, struct err *e)
 
 int machine_check(struct machine *m, struct err *e)
 {
-	static int (*const checks[])(struct machine *m, struct err *e) = {
+	static int (*const checks[])(struct machine * m, struct err * e) = {
 		check_address, check_token, check_namespace, check_nodes, check_plan,
 	};
 

@@ -64,7 +64,8 @@ static void roll_back(struct machine *m, const char *stamp, bool forget)
 	/* the state file: should this be cut short, delete knows the node */
 	if (s.data.node_id && state_save(m, &s.data, &e) < 0)
 		goto tell;
-	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one that counts */
+	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one
+	 * that counts */
 	if (retire_job(m, id, &e) < 0 && (e.kind != ERR_REMOTE || e.status || !forget))
 		goto tell;
 	err_clear(&e);
@@ -84,14 +85,15 @@ tell:
 }
 
 /*
- * Register and wait until ready. @s: what was there before: nothing, or a dead machine, whose data decide the node.
- * Failing, a machine that was not there before is gone again, one that was is stopped again.
+ * Register and wait until ready. @s: what was there before: nothing, or a dead machine, whose data decide the
+ * node. Failing, a machine that was not there before is gone again, one that was is stopped again.
  */
 static int deploy(struct machine *m, const struct sight *s, struct err *e)
 {
 	bool is_new = !s->job && !s->data.node_id;
 	AUTO(freep) char *stamp = deploy_stamp(e);
-	AUTO(freep) char *dir = s->data.dir ? xstrdup(s->data.dir) : spec_dir(m->options, m->options->machine_id);
+	AUTO(freep)
+	char *dir = s->data.dir ? xstrdup(s->data.dir) : spec_dir(m->options, m->options->machine_id);
 	AUTO(json_freep) cJSON *job = NULL, *alloc = NULL;
 	/* create-only, or this very version of it: two at once cannot both win */
 	uint64_t expect = s->job ? json_u64(s->job, "JobModifyIndex", 0) : 0;
@@ -141,7 +143,8 @@ static int check_node(struct machine *m, const struct state *data, struct err *e
 		if (e->kind != ERR_NOT_FOUND)
 			return -1;
 		err_clear(e);
-		err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which Nomad no longer knows", name, data->dir);
+		err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which Nomad no longer knows",
+			name, data->dir);
 	} else if (node_usable(node)) {
 		return 0;
 	} else {
@@ -149,14 +152,17 @@ static int check_node(struct machine *m, const struct state *data, struct err *e
 		AUTO(freep) char *clean = text_clean(status ? status : "?", status ? strlen(status) : 1, 40);
 
 		if (text_eq(status, "ready"))
-			err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which takes no jobs now", name,
+			err_set(e, ERR_REMOTE,
+				"the machine's data are on node %s (%s), which takes no jobs now", name,
 				data->dir);
 		else
-			err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which is %s", name, data->dir,
-				clean);
+			err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which is %s", name,
+				data->dir, clean);
 	}
-	return err_hint(e, "bring the node back (nomad node status %s; nomad node eligibility -enable), or give the data "
-			   "up: devpod delete, then devpod up",
+	return err_hint(e,
+			"bring the node back (nomad node status %s; nomad node eligibility -enable), or give "
+			"the data "
+			"up: devpod delete, then devpod up",
 			data->node_id);
 }
 

@@ -80,8 +80,7 @@ bool alloc_touched_node(const cJSON *alloc)
 {
 	const cJSON *event;
 
-	cJSON_ArrayForEach(event, json_get(task_state(alloc, SPEC_TASK), "Events"))
-	{
+	cJSON_ArrayForEach (event, json_get(task_state(alloc, SPEC_TASK), "Events")) {
 		const char *type = json_str(event, "Type");
 		const char *text = json_str(event, "DisplayMessage");
 
@@ -108,8 +107,7 @@ static void find_data(struct machine *m, struct sight *s, struct state *file)
 	const cJSON *alloc, *last = NULL;
 	uint64_t most = 0;
 
-	cJSON_ArrayForEach(alloc, s->allocations)
-	{
+	cJSON_ArrayForEach (alloc, s->allocations) {
 		uint64_t index = json_u64(alloc, "CreateIndex", 0);
 
 		if (alloc_touched_node(alloc) && json_str(alloc, "NodeID") && (!last || index > most)) {
@@ -150,8 +148,11 @@ int sight_take(struct machine *m, struct sight *ret, struct err *e)
 		s.allocations = json_array();
 	} else {
 		if (!spec_is_ours(s.job, id)) {
-			err_set(e, ERR_CONFLICT, "job '%s' exists in Nomad and is not a machine of this provider", id);
-			return err_hint(e, "give the workspace another name, or look at it with: nomad job status %s", id);
+			err_set(e, ERR_CONFLICT,
+				"job '%s' exists in Nomad and is not a machine of this provider", id);
+			return err_hint(
+				e, "give the workspace another name, or look at it with: nomad job status %s",
+				id);
 		}
 		if (nomad_job_allocations(m->nomad, id, NULL, &s.allocations, e) < 0)
 			return -1;
@@ -168,7 +169,8 @@ static bool alloc_goes_on(const cJSON *alloc)
 	const char *client = json_str(alloc, "ClientStatus");
 	const cJSON *state = task_state(alloc, SPEC_TASK);
 
-	return text_eq(json_str(alloc, "DesiredStatus"), "run") && !text_eq(json_str(state, "State"), "dead") &&
+	return text_eq(json_str(alloc, "DesiredStatus"), "run") &&
+	       !text_eq(json_str(state, "State"), "dead") &&
 	       (text_eq(client, "pending") || text_eq(client, "running"));
 }
 
@@ -186,8 +188,7 @@ bool sight_settled(const struct sight *s)
 {
 	const cJSON *alloc;
 
-	cJSON_ArrayForEach(alloc, s->allocations)
-	{
+	cJSON_ArrayForEach (alloc, s->allocations) {
 		/* unknown: its node is out of reach, so is what runs there */
 		if (!nomad_alloc_terminal(alloc) && !text_eq(json_str(alloc, "ClientStatus"), "unknown"))
 			return false;

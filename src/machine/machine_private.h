@@ -17,7 +17,8 @@ struct machine {
 	char *state_path; /* or NULL: no MACHINE_FOLDER */
 };
 
-/* -- state.c: where the data are, in MACHINE_FOLDER, because Nomad forgets dead jobs after some hours (#25162) -- */
+/* -- state.c: where the data are, in MACHINE_FOLDER, because Nomad forgets dead jobs after some hours
+ * (#25162) -- */
 
 struct state {
 	char *node_id, *node_name; /* NULL when there is no file */
@@ -40,10 +41,11 @@ int hint_token(const struct machine *m, const char *capabilities, struct err *e)
 
 /** A machine's job, its allocations, and where its data are. */
 struct sight {
-	cJSON *job;	     /* NULL: Nomad has none */
+	cJSON *job;          /* NULL: Nomad has none */
 	cJSON *allocations;  /* an array */
 	const cJSON *newest; /* of them, borrowed, or NULL */
-	struct state data;   /* node and directory that have this machine's data; node_id NULL: there are none */
+	struct state
+		data; /* node and directory that have this machine's data; node_id NULL: there are none */
 };
 #define SIGHT_INIT                                                                                           \
 	{                                                                                                    \
@@ -83,10 +85,12 @@ int placement_error(struct machine *m, const cJSON *metric, bool *ret_never, str
 /** What to wait for. Borrowed during the call. */
 struct observation {
 	const char *job_id;
-	const char *eval_id; /* of the registration; NULL: there is an allocation, or will be, from another one */
-	uint64_t since;	     /* only allocations with a CreateIndex of at least this one count */
-	const char *task;    /* the one that matters */
-	bool until_ready;    /* true: until it says ready; false: until the allocation is terminal, with exit code 0 */
+	const char *
+		eval_id; /* of the registration; NULL: there is an allocation, or will be, from another one */
+	uint64_t since;  /* only allocations with a CreateIndex of at least this one count */
+	const char *task; /* the one that matters */
+	bool until_ready; /* true: until it says ready; false: until the allocation is terminal, with exit
+			     code 0 */
 };
 
 /**

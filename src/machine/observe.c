@@ -5,11 +5,11 @@
 
 #include <inttypes.h>
 
-#define BLOCK_MS	 60000 /* of one blocking query */
-#define TROUBLE_MS	 30000 /* how long a server that does not answer, or answers 5xx, is asked again */
-#define PAUSE_MS	 500   /* before it is */
-#define LOG_LINE_MAX	 4096  /* bytes */
-#define LOG_LINES_SHOWN	 20
+#define BLOCK_MS         60000 /* of one blocking query */
+#define TROUBLE_MS       30000 /* how long a server that does not answer, or answers 5xx, is asked again */
+#define PAUSE_MS         500   /* before it is */
+#define LOG_LINE_MAX     4096  /* bytes */
+#define LOG_LINES_SHOWN  20
 #define LOG_LINES_LENGTH 400 /* bytes of each */
 
 struct watch {
@@ -18,7 +18,7 @@ struct watch {
 	struct http_stream *log;
 	struct buf line;
 	bool ready;
-	bool wake; /* ends a blocking query: ready, or the log's end */
+	bool wake;           /* ends a blocking query: ready, or the log's end */
 	uint64_t event_time; /* of the last event told; only compared */
 	int64_t trouble_since;
 	int64_t deadline;
@@ -55,7 +55,8 @@ static void on_log(void *arg, const char *data, size_t n)
 	}
 }
 
-/* A server that restarts is no failure of the machine. Return: true, with @e cleared, when asking again makes sense. */
+/* A server that restarts is no failure of the machine. Return: true, with @e cleared, when asking again makes
+ * sense. */
 static bool passing_trouble(struct watch *w, struct err *e)
 {
 	bool server = e->kind == ERR_REMOTE && (e->status == 429 || e->status >= 500);
@@ -107,7 +108,8 @@ static int await_evaluation(struct watch *w, cJSON **ret, struct err *e)
 	}
 }
 
-/* Tell what is wrong with the placement. Return: -1 when it can never be, 0 when waiting may help; @why is set then. */
+/* Tell what is wrong with the placement. Return: -1 when it can never be, 0 when waiting may help; @why is
+ * set then. */
 static int explain_placement(struct watch *w, const cJSON *eval, struct err *why, struct err *e)
 {
 	const cJSON *failed = json_get(eval, "FailedTGAllocs");
@@ -179,12 +181,13 @@ static void tell_events(struct watch *w, const cJSON *alloc)
 {
 	const cJSON *event;
 
-	cJSON_ArrayForEach(event, json_get(task_state(alloc, w->what->task), "Events"))
-	{
+	cJSON_ArrayForEach (event, json_get(task_state(alloc, w->what->task), "Events")) {
 		const char *text = json_str(event, "DisplayMessage");
 		const cJSON *time = json_get(event, "Time");
-		/* nanoseconds pass through a double: exact enough to tell events apart, no arithmetic is done */
-		uint64_t when = cJSON_IsNumber(time) && time->valuedouble > 0 ? (uint64_t)time->valuedouble : 0;
+		/* nanoseconds pass through a double: exact enough to tell events apart, no arithmetic is done
+		 */
+		uint64_t when =
+			cJSON_IsNumber(time) && time->valuedouble > 0 ? (uint64_t)time->valuedouble : 0;
 
 		if (when <= w->event_time)
 			continue;
@@ -223,7 +226,8 @@ static void add_log_lines(struct machine *m, const char *alloc_id, const char *t
 	buf_printf(&text, "%s; its last lines:", e->msg);
 	for (char *line = start, *end; line; line = end ? end + 1 : NULL) {
 		end = strchr(line, '\n');
-		AUTO(freep) char *clean = text_clean(line, end ? (size_t)(end - line) : strlen(line), LOG_LINES_LENGTH);
+		AUTO(freep)
+		char *clean = text_clean(line, end ? (size_t)(end - line) : strlen(line), LOG_LINES_LENGTH);
 		buf_printf(&text, "\n  | %s", clean);
 	}
 	free(e->msg);
@@ -242,12 +246,13 @@ static void hint_for(const char *text, const struct options *o, struct err *e)
 		err_hint(e, "give it more memory: NOMAD_MEMORYMB");
 }
 
-/* The event that tells why a task did not live: the last one of these types that came before Nomad gave up. */
+/* The event that tells why a task did not live: the last one of these types that came before Nomad gave up.
+ */
 static const cJSON *telling_event(const cJSON *state)
 {
-	static const char *const types[] = {"Driver Failure", "Setup Failure", "Failed Validation",
-					    "Failed Artifact Download", "Template Failed", "Terminated",
-					    "Sibling Task Failed", "Killing"};
+	static const char *const types[] = {
+		"Driver Failure",  "Setup Failure", "Failed Validation",   "Failed Artifact Download",
+		"Template Failed", "Terminated",    "Sibling Task Failed", "Killing"};
 	const cJSON *events = json_get(state, "Events"), *event;
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
@@ -267,7 +272,8 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 	const cJSON *details = json_get(event, "Details");
 	const char *code = json_str(details, "exit_code");
 
-	if (text_eq(json_str(alloc, "ClientStatus"), "lost") || text_eq(json_str(alloc, "ClientStatus"), "unknown"))
+	if (text_eq(json_str(alloc, "ClientStatus"), "lost") ||
+	    text_eq(json_str(alloc, "ClientStatus"), "unknown"))
 		return err_set(e, ERR_REMOTE, "node %s went away", node ? node : "?");
 	if (!text || !*text)
 		text = json_str(alloc, "ClientDescription");
@@ -276,8 +282,8 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 	if (text_eq(json_str(event, "Type"), "Terminated")) {
 		bool oom = text_eq(json_str(details, "oom_killed"), "true");
 
-		err_set(e, ERR_REMOTE, "task '%s' on node %s ended with exit code %s%s", task, node ? node : "?",
-			code ? code : "?", oom ? " (out of memory)" : "");
+		err_set(e, ERR_REMOTE, "task '%s' on node %s ended with exit code %s%s", task,
+			node ? node : "?", code ? code : "?", oom ? " (out of memory)" : "");
 		hint_for(e->msg, m->options, e);
 		if (id)
 			add_log_lines(m, id, task, e);
@@ -291,7 +297,8 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 
 static bool ended_well(const cJSON *alloc, const char *task)
 {
-	return text_eq(json_str(alloc, "ClientStatus"), "complete") && !json_is_true(task_state(alloc, task), "Failed");
+	return text_eq(json_str(alloc, "ClientStatus"), "complete") &&
+	       !json_is_true(task_state(alloc, task), "Failed");
 }
 
 /* Follow the log once there is one; again when the line broke. */
@@ -345,7 +352,8 @@ static int judge(struct watch *w, const cJSON *alloc, struct err *e)
 
 int observe(struct machine *m, const struct observation *what, cJSON **ret_alloc, struct err *e)
 {
-	AUTO(watch_clear) struct watch w = {
+	AUTO(watch_clear)
+	struct watch w = {
 		.m = m,
 		.what = what,
 		.deadline = clock_ms() + m->options->start_timeout_ms,

@@ -24,17 +24,18 @@ bool node_usable(const cJSON *node)
 
 /* A resource that an allocation takes: how Nomad names it when it is exhausted, and how we do. */
 struct dimension {
-	const char *name;      /* in DimensionExhausted */
-	const char *unit;      /* for people */
-	const char *option;    /* that asks for it */
-	const char *path[2];   /* in NodeResources and ReservedResources of a node */
+	const char *name;    /* in DimensionExhausted */
+	const char *unit;    /* for people */
+	const char *option;  /* that asks for it */
+	const char *path[2]; /* in NodeResources and ReservedResources of a node */
 	int64_t asked;
 };
 
 static uint64_t capacity(const cJSON *node, const struct dimension *d)
 {
 	uint64_t all = json_u64(json_get(json_get(node, "NodeResources"), d->path[0]), d->path[1], 0);
-	uint64_t reserved = json_u64(json_get(json_get(node, "ReservedResources"), d->path[0]), d->path[1], 0);
+	uint64_t reserved =
+		json_u64(json_get(json_get(node, "ReservedResources"), d->path[0]), d->path[1], 0);
 
 	return all > reserved ? all - reserved : 0;
 }
@@ -44,8 +45,7 @@ static const cJSON *largest(struct machine *m, const cJSON *nodes, const struct 
 {
 	const cJSON *best = NULL, *node;
 
-	cJSON_ArrayForEach(node, nodes)
-	{
+	cJSON_ArrayForEach (node, nodes) {
 		if (node_usable(node) && node_in_reach(m->options, node) &&
 		    (!best || capacity(node, d) > capacity(best, d)))
 			best = node;
@@ -69,20 +69,22 @@ static int exhausted(struct machine *m, const cJSON *metric, bool *ret_never, st
 
 	if (nomad_nodes(m->nomad, &nodes, e) < 0)
 		return -1;
-	cJSON_ArrayForEach(entry, json_get(metric, "DimensionExhausted"))
-	{
+	cJSON_ArrayForEach (entry, json_get(metric, "DimensionExhausted")) {
 		const struct dimension *d = NULL;
 		AUTO(freep) char *name = text_clean(entry->string, strlen(entry->string), 80);
 
 		for (size_t i = 0; i < ARRAY_SIZE(dimensions); i++)
 			if (text_eq(dimensions[i].name, name))
 				d = &dimensions[i];
-		buf_printf(&text, "%s%s exhausted on %.0f node(s)", text.len ? "; " : "", name, entry->valuedouble);
+		buf_printf(&text, "%s%s exhausted on %.0f node(s)", text.len ? "; " : "", name,
+			   entry->valuedouble);
 		const cJSON *best = d ? largest(m, nodes, d) : NULL;
 		if (!best)
 			continue;
 		const char *node = json_str(best, "Name");
-		buf_printf(&text, " (%" PRId64 " %s asked, the largest node in reach, %s, has %" PRIu64 " %s in all)",
+		buf_printf(&text,
+			   " (%" PRId64 " %s asked, the largest node in reach, %s, has %" PRIu64
+			   " %s in all)",
 			   d->asked, d->unit, node ? node : "?", capacity(best, d), d->unit);
 		if (d->asked > 0 && (uint64_t)d->asked > capacity(best, d)) {
 			*ret_never = true;
@@ -91,9 +93,11 @@ static int exhausted(struct machine *m, const cJSON *metric, bool *ret_never, st
 			option = d->option;
 		}
 	}
-	err_set(e, ERR_REMOTE, "%s: %s", *ret_never ? "no node is large enough" : "no node has room now", buf_str(&text));
+	err_set(e, ERR_REMOTE, "%s: %s", *ret_never ? "no node is large enough" : "no node has room now",
+		buf_str(&text));
 	if (option)
-		return err_hint(e, *ret_never ? "lower %s" : "lower %s, or stop something on the cluster", option);
+		return err_hint(e, *ret_never ? "lower %s" : "lower %s, or stop something on the cluster",
+				option);
 	return -1;
 }
 
@@ -103,23 +107,24 @@ static int filtered(const cJSON *metric, struct err *e)
 	const cJSON *entry;
 	bool driver = false;
 
-	cJSON_ArrayForEach(entry, json_get(metric, "ConstraintFiltered"))
-	{
+	cJSON_ArrayForEach (entry, json_get(metric, "ConstraintFiltered")) {
 		AUTO(freep) char *name = text_clean(entry->string, strlen(entry->string), 200);
 
 		driver |= strstr(name, "driver") != NULL;
 		buf_printf(&text, "%s%s: %.0f node(s)", text.len ? "; " : "", name, entry->valuedouble);
 	}
-	cJSON_ArrayForEach(entry, json_get(metric, "ClassFiltered"))
-	{
+	cJSON_ArrayForEach (entry, json_get(metric, "ClassFiltered")) {
 		AUTO(freep) char *name = text_clean(entry->string, strlen(entry->string), 200);
 
-		buf_printf(&text, "%snode class %s: %.0f node(s)", text.len ? "; " : "", name, entry->valuedouble);
+		buf_printf(&text, "%snode class %s: %.0f node(s)", text.len ? "; " : "", name,
+			   entry->valuedouble);
 	}
 	err_set(e, ERR_REMOTE, "no node fits: filtered out by constraint: %s", buf_str(&text));
 	if (driver)
-		return err_hint(e, "a node with a healthy docker driver is needed: nomad node status -verbose NODE");
-	return err_hint(e, "look at NOMAD_CONSTRAINTS_JSON, and at the nodes' attributes: nomad node status -verbose NODE");
+		return err_hint(
+			e, "a node with a healthy docker driver is needed: nomad node status -verbose NODE");
+	return err_hint(e, "look at NOMAD_CONSTRAINTS_JSON, and at the nodes' attributes: nomad node status "
+			   "-verbose NODE");
 }
 
 static int nothing_in_reach(struct machine *m, const cJSON *metric, struct err *e)
@@ -130,8 +135,11 @@ static int nothing_in_reach(struct machine *m, const cJSON *metric, struct err *
 
 	for (char **d = o->datacenters; *d; d++)
 		buf_printf(&datacenters, "%s%s", datacenters.len ? "," : "", *d);
-	err_set(e, ERR_REMOTE, "no ready and eligible node in datacenters '%s' and node pool '%s'", buf_str(&datacenters),
-		pool && *pool ? pool : o->node_pool ? o->node_pool : "default");
+	err_set(e, ERR_REMOTE, "no ready and eligible node in datacenters '%s' and node pool '%s'",
+		buf_str(&datacenters),
+		pool && *pool  ? pool
+		: o->node_pool ? o->node_pool
+			       : "default");
 	return err_hint(e, "look at NOMAD_DATACENTERS and NOMAD_NODE_POOL, and at: nomad node status");
 }
 
@@ -141,7 +149,8 @@ int placement_error(struct machine *m, const cJSON *metric, bool *ret_never, str
 	if (cJSON_GetArraySize(json_get(metric, "DimensionExhausted")))
 		return exhausted(m, metric, ret_never, e);
 	if (cJSON_GetArraySize(json_get(metric, "QuotaExhausted"))) {
-		const char *first = cJSON_GetStringValue(cJSON_GetArrayItem(json_get(metric, "QuotaExhausted"), 0));
+		const char *first =
+			cJSON_GetStringValue(cJSON_GetArrayItem(json_get(metric, "QuotaExhausted"), 0));
 		AUTO(freep) char *clean = text_clean(first ? first : "", first ? strlen(first) : 0, 200);
 
 		err_set(e, ERR_REMOTE, "the namespace's quota is exhausted: %s", clean);

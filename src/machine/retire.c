@@ -4,10 +4,10 @@
 #include "platform.h"
 #include "text.h"
 
-#define SETTLE_MS      180000 /* the kill timeout, the task `stopped`, and a slow node */
-#define BLOCK_MS       30000
-#define TROUBLE_MS     30000
-#define PAUSE_MS       500
+#define SETTLE_MS  180000 /* the kill timeout, the task `stopped`, and a slow node */
+#define BLOCK_MS   30000
+#define TROUBLE_MS 30000
+#define PAUSE_MS   500
 
 static bool server_trouble(const struct err *e)
 {
@@ -38,7 +38,8 @@ static int await_settled(struct machine *m, const char *job_id, cJSON **ret, str
 			return 0;
 		}
 		if (!clock_left(deadline)) {
-			err_set(e, ERR_TIMEOUT, "job '%s' still has a running allocation %d s after it was stopped", job_id,
+			err_set(e, ERR_TIMEOUT,
+				"job '%s' still has a running allocation %d s after it was stopped", job_id,
 				SETTLE_MS / 1000);
 			return err_hint(e, "is its node reachable? See: nomad job status %s", job_id);
 		}
@@ -103,10 +104,12 @@ static int node_is_there(struct machine *m, const struct state *where, struct er
 	} else if (node_usable(node)) {
 		return 1;
 	} else {
-		why = text_eq(json_str(node, "Status"), "ready") ? "takes no jobs (it is ineligible or drains)"
-								  : "is down";
+		why = text_eq(json_str(node, "Status"), "ready")
+			      ? "takes no jobs (it is ineligible or drains)"
+			      : "is down";
 	}
-	log_warn("node %s %s: the directory %s and the devcontainers of this machine stay there", name, why, where->dir);
+	log_warn("node %s %s: the directory %s and the devcontainers of this machine stay there", name, why,
+		 where->dir);
 	return 0;
 }
 
@@ -199,7 +202,8 @@ int machine_delete(struct machine *m, struct err *e)
 		log_info("deleting machine '%s'", id);
 	if (s.data.node_id && state_save(m, &s.data, e) < 0)
 		return err_wrap(e, "delete machine '%s'", id);
-	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one that counts */
+	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one
+	 * that counts */
 	if (s.job && retire_job(m, id, &stopped) < 0 && (stopped.kind != ERR_REMOTE || stopped.status)) {
 		err_move(e, &stopped);
 		return err_wrap(e, "delete machine '%s'", id);

@@ -34,7 +34,8 @@ int state_load(const struct machine *m, struct state *ret, struct err *e)
 		return -1;
 	AUTO(json_freep) cJSON *json = json_parse(text, n, m->state_path, e);
 	if (!json)
-		return err_hint(e, "the file says on which node the machine's data are; delete it if that does not matter");
+		return err_hint(e, "the file says on which node the machine's data are; delete it if that "
+				   "does not matter");
 	const char *node = json_str(json, "node_id"), *dir = json_str(json, "dir");
 	if (json_u64(json, "version", 0) != STATE_VERSION || !node || !dir) {
 		err_set(e, ERR_CONFIG, "%s: not a state file of this provider's version", m->state_path);

@@ -8,8 +8,8 @@
 
 #define DEFAULT_TIMEOUT_MS 30000
 #define CONNECT_TIMEOUT_MS 10000
-#define CA_MAX		   ((size_t)16 << 20)
-#define BODY_SHOWN	   600 /* bytes of a reply in an error message */
+#define CA_MAX             ((size_t)16 << 20)
+#define BODY_SHOWN         600 /* bytes of a reply in an error message */
 
 static int bad_address(const char *addr, const char *why, struct err *e)
 {
@@ -28,7 +28,8 @@ static char *url_part(CURLU *u, CURLUPart part)
 {
 	char *s = NULL;
 
-	if (curl_url_get(u, part, &s, part == CURLUPART_USER || part == CURLUPART_PASSWORD ? CURLU_URLDECODE : 0))
+	if (curl_url_get(u, part, &s,
+			 part == CURLUPART_USER || part == CURLUPART_PASSWORD ? CURLU_URLDECODE : 0))
 		return NULL;
 	char *copy = xstrdup(s);
 	curl_free(s);
@@ -97,7 +98,8 @@ static int load_capath(struct http *h, const char *path, struct err *e)
 		if (!pem)
 			return err_wrap(e, "NOMAD_CAPATH");
 		if (buf_add(&h->ca_blob, pem, n) < 0 || buf_add(&h->ca_blob, "\n", 1) < 0)
-			return err_set(e, ERR_CONFIG, "NOMAD_CAPATH '%s': more than %zu bytes of certificates", path,
+			return err_set(e, ERR_CONFIG,
+				       "NOMAD_CAPATH '%s': more than %zu bytes of certificates", path,
 				       CA_MAX);
 	}
 	if (!h->ca_blob.len)
@@ -324,18 +326,22 @@ int http_curl_error(const struct http *h, CURLcode code, const char *what, struc
 	if (code == CURLE_ABORTED_BY_CALLBACK && interrupt_signal())
 		return interrupt_error(e);
 	if (code == CURLE_WRITE_ERROR)
-		return err_set(e, ERR_REMOTE, "%s: the reply is larger than %zu bytes", what, BUF_DEFAULT_MAX);
+		return err_set(e, ERR_REMOTE, "%s: the reply is larger than %zu bytes", what,
+			       BUF_DEFAULT_MAX);
 
 	AUTO(freep) char *clean = text_clean(detail, strlen(detail), 300);
-	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_CONNECT, "%s: %s: %s", what, h->shown, clean);
+	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_CONNECT, "%s: %s: %s", what, h->shown,
+		clean);
 	switch (code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return err_hint(e, "NOMAD_ADDR is %s: is the host name right, and is the VPN up?", h->shown);
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_OPERATION_TIMEDOUT:
-		return err_hint(e, "no Nomad answers at %s: set NOMAD_ADDR to your cluster's address", h->shown);
+		return err_hint(e, "no Nomad answers at %s: set NOMAD_ADDR to your cluster's address",
+				h->shown);
 	case CURLE_PEER_FAILED_VERIFICATION:
-		return err_hint(e, "the server's certificate is not trusted: set NOMAD_CACERT to the CA's certificate, or "
+		return err_hint(e, "the server's certificate is not trusted: set NOMAD_CACERT to the CA's "
+				   "certificate, or "
 				   "NOMAD_TLS_SERVER_NAME when the name in it is another one");
 	case CURLE_SSL_CERTPROBLEM:
 		return err_hint(e, "look at NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY: both PEM, of one pair");
@@ -344,8 +350,10 @@ int http_curl_error(const struct http *h, CURLcode code, const char *what, struc
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_RECV_ERROR:
 		if (h->tls)
-			return err_hint(e, "does the server speak TLS (else write http:// in NOMAD_ADDR), and does it "
-					   "want a client certificate (NOMAD_CLIENT_CERT, NOMAD_CLIENT_KEY)?");
+			return err_hint(
+				e,
+				"does the server speak TLS (else write http:// in NOMAD_ADDR), and does it "
+				"want a client certificate (NOMAD_CLIENT_CERT, NOMAD_CLIENT_KEY)?");
 		return -1;
 	default:
 		return -1;
@@ -354,7 +362,9 @@ int http_curl_error(const struct http *h, CURLcode code, const char *what, struc
 
 int http_status_error(const char *what, int status, const char *body, size_t n, struct err *e)
 {
-	enum err_kind kind = status == 401 || status == 403 ? ERR_AUTH : status == 404 ? ERR_NOT_FOUND : ERR_REMOTE;
+	enum err_kind kind = status == 401 || status == 403 ? ERR_AUTH
+			     : status == 404                ? ERR_NOT_FOUND
+							    : ERR_REMOTE;
 	AUTO(freep) char *clean = text_clean(body, n, BODY_SHOWN);
 
 	err_set(e, kind, "%s: HTTP %d%s%s", what, status, clean[0] ? ": " : "", clean);
@@ -403,7 +413,8 @@ static bool reap(struct http *h, const CURL *easy, CURLcode *ret_code)
 static int turn(struct http *h, int64_t ms, struct err *e)
 {
 	struct curl_waitfd wake = {.fd = interrupt_fd(), .events = CURL_WAIT_POLLIN};
-	CURLMcode bad = curl_multi_poll(h->multi, &wake, wake.fd >= 0 ? 1 : 0, (int)(ms < 60000 ? ms : 60000), NULL);
+	CURLMcode bad =
+		curl_multi_poll(h->multi, &wake, wake.fd >= 0 ? 1 : 0, (int)(ms < 60000 ? ms : 60000), NULL);
 
 	if (bad)
 		return err_set(e, ERR_SYSTEM, "libcurl: %s", curl_multi_strerror(bad));
@@ -532,8 +543,8 @@ static size_t stream_body(char *data, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-int http_stream_open(struct http *h, const char *path, void (*on_data)(void *arg, const char *data, size_t n), void *arg,
-		     struct http_stream **ret, struct err *e)
+int http_stream_open(struct http *h, const char *path, void (*on_data)(void *arg, const char *data, size_t n),
+		     void *arg, struct http_stream **ret, struct err *e)
 {
 	AUTO(http_stream_freep) struct http_stream *s = xcalloc(1, sizeof(*s));
 

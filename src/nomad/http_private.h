@@ -8,14 +8,14 @@
 
 struct http {
 	CURLM *multi;
-	CURL *easy;	    /* of http_do(), kept for its connection */
-	char *shown;	    /* the address for messages */
-	char *base;	    /* "https://host:port", what curl is told */
-	char *host;	    /* of the Host header */
-	char *unix_path;    /* or NULL */
+	CURL *easy;                    /* of http_do(), kept for its connection */
+	char *shown;                   /* the address for messages */
+	char *base;                    /* "https://host:port", what curl is told */
+	char *host;                    /* of the Host header */
+	char *unix_path;               /* or NULL */
 	struct curl_slist *connect_to; /* "name:port:host:port" where the TLS name is another one, or NULL */
 	struct curl_slist *headers, *json_headers; /* of requests without and with a body */
-	bool tls, loopback; /* loopback: no proxy, as in Go's net/http */
+	bool tls, loopback;                        /* loopback: no proxy, as in Go's net/http */
 	char *token, *namespace_, *region, *user, *password, *user_agent;
 	char *cacert, *client_cert, *client_key;
 	struct buf ca_blob; /* of capath */

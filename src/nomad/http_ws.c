@@ -7,8 +7,8 @@
 
 #include <poll.h>
 
-#define RESPONSE_MAX	((size_t)16 << 10) /* of the opening handshake's answer */
-#define ERROR_BODY_MS	1000		   /* how long the text of a refusal may take */
+#define RESPONSE_MAX    ((size_t)16 << 10) /* of the opening handshake's answer */
+#define ERROR_BODY_MS   1000               /* how long the text of a refusal may take */
 #define DEFAULT_OPEN_MS 30000
 
 struct http_ws {
@@ -67,7 +67,8 @@ int http_ws_send(struct http_ws *ws, const void *data, size_t n, size_t *ret_n, 
 /* Wait until the socket is ready, the deadline has passed or somebody wants us to stop. */
 static int wait_socket(struct http_ws *ws, short events, int64_t deadline, struct err *e)
 {
-	struct pollfd fds[2] = {{.fd = http_ws_fd(ws), .events = events}, {.fd = interrupt_fd(), .events = POLLIN}};
+	struct pollfd fds[2] = {{.fd = http_ws_fd(ws), .events = events},
+				{.fd = interrupt_fd(), .events = POLLIN}};
 	int64_t left = clock_left(deadline);
 
 	if (interrupt_signal())
@@ -88,7 +89,8 @@ static char *basic_credentials(const struct http *h)
 	return text;
 }
 
-static int send_request(struct http_ws *ws, const char *path, const char *key, int64_t deadline, struct err *e)
+static int send_request(struct http_ws *ws, const char *path, const char *key, int64_t deadline,
+			struct err *e)
 {
 	const struct http *h = ws->h;
 	AUTO(freep) char *target = http_url(h, "", path);
@@ -101,15 +103,20 @@ static int send_request(struct http_ws *ws, const char *path, const char *key, i
 		   target, h->host, key);
 	if (h->user_agent)
 		buf_printf(&rq, "User-Agent: %s\r\n", h->user_agent);
-	if (h->token)
-		buf_printf(&rq, "X-Nomad-Token: %s\r\n", h->token);
+	if (h->token) {
+		buf_puts(&rq, "X-Nomad-Token: ");
+		buf_puts(&rq, h->token);
+		buf_puts(&rq, "\r\n");
+	}
 	if (h->user) {
 		AUTO(secret_freep) char *credentials = basic_credentials(h);
-		buf_printf(&rq, "Authorization: Basic %s\r\n", credentials);
+		buf_puts(&rq, "Authorization: Basic ");
+		buf_puts(&rq, credentials);
+		buf_puts(&rq, "\r\n");
 	}
 	buf_puts(&rq, "\r\n");
 
-	for (size_t sent = 0, n; sent < rq.len; sent += n) {
+	for (size_t sent = 0, n = 0; sent < rq.len; sent += n) {
 		if (http_ws_send(ws, rq.data + sent, rq.len - sent, &n, e) < 0)
 			return -1;
 		if (n == 0 && wait_socket(ws, POLLOUT, deadline, e) < 0)
@@ -122,7 +129,7 @@ static int send_request(struct http_ws *ws, const char *path, const char *key, i
 static int recv_more(struct http_ws *ws, struct buf *to, int64_t deadline, struct err *e)
 {
 	char piece[4096];
-	size_t n;
+	size_t n = 0;
 
 	for (;;) {
 		if (http_ws_recv(ws, piece, sizeof(piece), &n, e) < 0)
@@ -133,7 +140,8 @@ static int recv_more(struct http_ws *ws, struct buf *to, int64_t deadline, struc
 			return -1;
 	}
 	if (buf_add(to, piece, n) < 0)
-		return err_set(e, ERR_REMOTE, "%s: the answer is larger than %zu bytes", ws->what, RESPONSE_MAX);
+		return err_set(e, ERR_REMOTE, "%s: the answer is larger than %zu bytes", ws->what,
+			       RESPONSE_MAX);
 	return 0;
 }
 
@@ -164,7 +172,9 @@ static int refused(struct http_ws *ws, const char *head, struct buf *answer, int
 	err_clear(&end);
 	http_status_error(ws->what, status, buf_str(answer), answer->len, e);
 	if (status == 200 || status == 400 || status == 426)
-		err_hint(e, "does a proxy between here and Nomad drop the Upgrade header? exec needs WebSockets");
+		err_hint(
+			e,
+			"does a proxy between here and Nomad drop the Upgrade header? exec needs WebSockets");
 	return -1;
 }
 

@@ -59,7 +59,8 @@ static int call(struct nomad *n, struct http_request *rq, struct nomad_wait *w, 
 		e->kind = ERR_REMOTE;
 		return err_wrap(e, "%s %s", rq->method ? rq->method : "GET", rq->path);
 	}
-	/* an index that goes back means that the server's state was replaced: start over (Nomad's API docs) */
+	/* an index that goes back means that the server's state was replaced: start over (Nomad's API docs)
+	 */
 	if (w)
 		w->index = reply.index < w->index ? 0 : reply.index;
 	*ret = json;
@@ -84,8 +85,8 @@ static char *path_of(const char *what, const char *id, const char *and)
 	return buf_take(&path);
 }
 
-static int get(struct nomad *n, const char *what, const char *id, const char *and, struct nomad_wait *w, cJSON **ret,
-	       struct err *e)
+static int get(struct nomad *n, const char *what, const char *id, const char *and, struct nomad_wait *w,
+	       cJSON **ret, struct err *e)
 {
 	AUTO(freep) char *path = path_of(what, id, and);
 	struct http_request rq = {.path = path};
@@ -93,8 +94,8 @@ static int get(struct nomad *n, const char *what, const char *id, const char *an
 	return call(n, &rq, w, ret, e);
 }
 
-int nomad_job_register(struct nomad *n, const cJSON *job, const uint64_t *expect, struct nomad_registered *ret,
-		       struct err *e)
+int nomad_job_register(struct nomad *n, const cJSON *job, const uint64_t *expect,
+		       struct nomad_registered *ret, struct err *e)
 {
 	AUTO(json_freep) cJSON *wrapped = json_object();
 	AUTO(json_freep) cJSON *reply = NULL;
@@ -177,8 +178,7 @@ const cJSON *nomad_newest(const cJSON *allocations)
 	const cJSON *newest = NULL, *alloc;
 	uint64_t most = 0;
 
-	cJSON_ArrayForEach(alloc, allocations)
-	{
+	cJSON_ArrayForEach (alloc, allocations) {
 		uint64_t index = json_u64(alloc, "CreateIndex", 0);
 
 		if (!newest || index > most) {
@@ -193,7 +193,8 @@ bool nomad_alloc_running(const cJSON *alloc, const char *task)
 {
 	const cJSON *state = json_get(json_get(alloc, "TaskStates"), task);
 
-	return text_eq(json_str(alloc, "ClientStatus"), "running") && text_eq(json_str(state, "State"), "running");
+	return text_eq(json_str(alloc, "ClientStatus"), "running") &&
+	       text_eq(json_str(state, "State"), "running");
 }
 
 bool nomad_alloc_terminal(const cJSON *alloc)
@@ -204,8 +205,8 @@ bool nomad_alloc_terminal(const cJSON *alloc)
 }
 
 int nomad_log_follow(struct nomad *n, const char *alloc_id, const char *task,
-		     void (*on_data)(void *arg, const char *data, size_t n), void *arg, struct http_stream **ret,
-		     struct err *e)
+		     void (*on_data)(void *arg, const char *data, size_t n), void *arg,
+		     struct http_stream **ret, struct err *e)
 {
 	AUTO(buf_clear) struct buf query = BUF_INIT;
 
@@ -232,8 +233,8 @@ int nomad_log_tail(struct nomad *n, const char *alloc_id, const char *task, cons
 	return 0;
 }
 
-int nomad_exec_open(struct nomad *n, const char *alloc_id, const char *task, bool tty, const char *const *command,
-		    int64_t timeout_ms, struct http_ws **ret, struct err *e)
+int nomad_exec_open(struct nomad *n, const char *alloc_id, const char *task, bool tty,
+		    const char *const *command, int64_t timeout_ms, struct http_ws **ret, struct err *e)
 {
 	AUTO(json_freep) cJSON *words = json_strings(command);
 	AUTO(freep) char *json = json_print(words);

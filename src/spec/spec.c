@@ -3,16 +3,16 @@
 #include "machine_sh.h"
 #include "text.h"
 
-#define NS_PER_S	INT64_C(1000000000)
-#define KILL_TIMEOUT_S	30
-#define DOCKER_SOCK	"/var/run/docker.sock"
-#define REGISTRY_CERTS	"/etc/docker/certs.d:/etc/docker/certs.d:ro"
-#define REGISTRY_CA	"/usr/local/share/ca-certificates/registry.cluster.crt"
-#define CLEANUP_CPU	100
-#define CLEANUP_MEMORY	256 /* MB: enough for a package manager, where the image has no curl */
-#define LOG_FILE_MB	2
-#define CLEANUP_DISK	20 /* MB: more than the task's log */
-#define CLEANUP_PREFIX	"devpod-cleanup-"
+#define NS_PER_S       INT64_C(1000000000)
+#define KILL_TIMEOUT_S 30
+#define DOCKER_SOCK    "/var/run/docker.sock"
+#define REGISTRY_CERTS "/etc/docker/certs.d:/etc/docker/certs.d:ro"
+#define REGISTRY_CA    "/usr/local/share/ca-certificates/registry.cluster.crt"
+#define CLEANUP_CPU    100
+#define CLEANUP_MEMORY 256 /* MB: enough for a package manager, where the image has no curl */
+#define LOG_FILE_MB    2
+#define CLEANUP_DISK   20 /* MB: more than the task's log */
+#define CLEANUP_PREFIX "devpod-cleanup-"
 
 static cJSON *constraint(const char *attribute, const char *operator_, const char *value)
 {
@@ -35,12 +35,12 @@ static void add_constraints(cJSON *job, const struct spec_request *rq, bool user
 		json_push(list, constraint("${node.unique.id}", "=", rq->node_id));
 	if (!users)
 		return;
-	cJSON_ArrayForEach(c, rq->options->constraints)
-	{
+	cJSON_ArrayForEach (c, rq->options->constraints) {
 		const char *operator_ = json_str(c, "operator");
 		const char *value = json_str(c, "value");
 
-		json_push(list, constraint(json_str(c, "attribute"), operator_ ? operator_ : "=", value ? value : ""));
+		json_push(list, constraint(json_str(c, "attribute"), operator_ ? operator_ : "=",
+					   value ? value : ""));
 	}
 }
 
@@ -113,7 +113,8 @@ static void add_resources(cJSON *task, int64_t cpu, int64_t cores, int64_t memor
 		json_put_int(r, "MemoryMaxMB", memory_max);
 }
 
-/* A task that runs one part of the machine script, with docker's socket and one directory at the same path as outside. */
+/* A task that runs one part of the machine script, with docker's socket and one directory at the same path as
+ * outside. */
 struct script {
 	cJSON *task, *config, *volumes;
 };
@@ -127,8 +128,8 @@ static void add_log_limit(cJSON *task)
 	json_put_int(limit, "MaxFileSizeMB", LOG_FILE_MB);
 }
 
-static struct script script_task(cJSON *tasks, const struct spec_request *rq, const char *name, const char *part,
-				 const char *dir)
+static struct script script_task(cJSON *tasks, const struct spec_request *rq, const char *name,
+				 const char *part, const char *dir)
 {
 	cJSON *task = json_push(tasks, json_object());
 	cJSON *config, *env, *volumes;
@@ -137,7 +138,8 @@ static struct script script_task(cJSON *tasks, const struct spec_request *rq, co
 
 	json_put_str(task, "Name", name);
 	json_put_str(task, "Driver", "docker");
-	json_put_str(task, "User", "root"); /* whatever the image says: the script mounts, installs and trusts */
+	json_put_str(task, "User",
+		     "root"); /* whatever the image says: the script mounts, installs and trusts */
 	config = json_put(task, "Config", json_object());
 	json_put_str(config, "image", rq->image ? rq->image : rq->options->image);
 	/* an image's own entrypoint is not ours to know */
@@ -177,7 +179,8 @@ cJSON *spec_machine(const struct spec_request *rq)
 	json_push_str(machine.volumes, REGISTRY_CA ":" REGISTRY_CA ":ro");
 	add_machine_resources(machine.task, o);
 
-	/* Tells a stop from a mere restart of the task. Nomad counts the greater of the two tasks, not their sum. */
+	/* Tells a stop from a mere restart of the task. Nomad counts the greater of the two tasks, not their
+	 * sum. */
 	struct script stopped = script_task(tasks, rq, SPEC_TASK_STOPPED, "stopped", rq->dir);
 	json_put_str(json_put(stopped.task, "Lifecycle", json_object()), "Hook", "poststop");
 	add_machine_resources(stopped.task, o);
@@ -198,7 +201,8 @@ cJSON *spec_cleanup(const struct spec_request *rq)
 	/* a mount point cannot be removed from inside: mount the directory above it */
 	if (slash && slash != parent)
 		*slash = '\0';
-	struct script cleanup = script_task(new_group(job, CLEANUP_DISK), rq, SPEC_TASK_CLEANUP, "delete", parent);
+	struct script cleanup =
+		script_task(new_group(job, CLEANUP_DISK), rq, SPEC_TASK_CLEANUP, "delete", parent);
 	add_resources(cleanup.task, CLEANUP_CPU, 0, CLEANUP_MEMORY, 0);
 	return job;
 }

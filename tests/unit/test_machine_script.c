@@ -1,4 +1,5 @@
-/* What src/spec/machine.sh may not contain, and how it behaves without docker. Its main parts run in tests/e2e. */
+/* What src/spec/machine.sh may not contain, and how it behaves without docker. Its main parts run in
+ * tests/e2e. */
 #include "unit.h"
 
 #include "machine_sh.h"
@@ -32,8 +33,10 @@ static void wrong_part_fails(void **state)
 static void without_docker_fails(void **state)
 {
 	(void)state;
-	assert_int_equal(run("sh", "run", "DEVPOD_MACHINE_DIR=/nowhere/x DOCKER_HOST=unix:///nowhere.sock"), 1);
-	assert_int_equal(run("sh", "stopped", "DEVPOD_MACHINE_DIR=/nowhere/x DOCKER_HOST=unix:///nowhere.sock"), 1);
+	assert_int_equal(run("sh", "run", "DEVPOD_MACHINE_DIR=/nowhere/x DOCKER_HOST=unix:///nowhere.sock"),
+			 1);
+	assert_int_equal(
+		run("sh", "stopped", "DEVPOD_MACHINE_DIR=/nowhere/x DOCKER_HOST=unix:///nowhere.sock"), 1);
 }
 
 static void delete_refuses_a_bad_directory(void **state)
@@ -41,7 +44,8 @@ static void delete_refuses_a_bad_directory(void **state)
 	(void)state;
 	assert_int_equal(run("sh", "delete", "DEVPOD_MACHINE_DIR=/ DOCKER_HOST=unix:///nowhere.sock"), 1);
 	assert_int_equal(run("sh", "delete", "DEVPOD_MACHINE_DIR= DOCKER_HOST=unix:///nowhere.sock"), 1);
-	assert_int_equal(run("sh", "delete", "DEVPOD_MACHINE_DIR=relative DOCKER_HOST=unix:///nowhere.sock"), 1);
+	assert_int_equal(run("sh", "delete", "DEVPOD_MACHINE_DIR=relative DOCKER_HOST=unix:///nowhere.sock"),
+			 1);
 }
 
 static const struct CMUnitTest tests[] = {

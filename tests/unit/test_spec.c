@@ -1,4 +1,5 @@
-/* The job JSON for given options, byte for byte: tests/unit/golden. UPDATE_GOLDEN=1 writes what is made now. */
+/* The job JSON for given options, byte for byte: tests/unit/golden. UPDATE_GOLDEN=1 writes what is made now.
+ */
 #include "unit.h"
 
 #include "machine_sh.h"
@@ -36,8 +37,7 @@ static void hide_script(cJSON *job)
 {
 	const cJSON *group = cJSON_GetArrayItem(json_get(job, "TaskGroups"), 0), *task;
 
-	cJSON_ArrayForEach(task, json_get(group, "Tasks"))
-	{
+	cJSON_ArrayForEach (task, json_get(group, "Tasks")) {
 		cJSON *args = cJSON_GetObjectItem(json_get(task, "Config"), "args");
 
 		assert_string_equal(cJSON_GetStringValue(cJSON_GetArrayItem(args, 0)), machine_sh);
@@ -96,43 +96,47 @@ static void defaults(void **state)
 static void every_option(void **state)
 {
 	(void)state;
-	machine_with((const char *const[]){"MACHINE_ID",
-					   "ws-1.b_c",
-					   "NOMAD_NAMESPACE",
-					   "dev",
-					   "NOMAD_REGION",
-					   "eu",
-					   "NOMAD_CORES",
-					   "2",
-					   "NOMAD_MEMORYMB",
-					   "1024",
-					   "NOMAD_MEMORY_MAX_MB",
-					   "2048",
-					   "NOMAD_DISKMB",
-					   "5000",
-					   "NOMAD_DATACENTERS",
-					   "dc1,eu-*",
-					   "NOMAD_NODE_POOL",
-					   "workstations",
-					   "NOMAD_PRIORITY",
-					   "70",
-					   "NOMAD_IMAGE",
-					   "example/machine:1",
-					   "NOMAD_HOST_DIR",
-					   "/srv/devpod/machines",
-					   "NOMAD_CONSTRAINTS_JSON",
-					   "[{\"attribute\":\"${attr.cpu.arch}\",\"operator\":\"=\",\"value\":\"amd64\"}]",
-					   NULL},
-		     "11111111-2222-3333-4444-555555555555", "machine-every-option");
+	machine_with(
+		(const char *const[]){
+			"MACHINE_ID",
+			"ws-1.b_c",
+			"NOMAD_NAMESPACE",
+			"dev",
+			"NOMAD_REGION",
+			"eu",
+			"NOMAD_CORES",
+			"2",
+			"NOMAD_MEMORYMB",
+			"1024",
+			"NOMAD_MEMORY_MAX_MB",
+			"2048",
+			"NOMAD_DISKMB",
+			"5000",
+			"NOMAD_DATACENTERS",
+			"dc1,eu-*",
+			"NOMAD_NODE_POOL",
+			"workstations",
+			"NOMAD_PRIORITY",
+			"70",
+			"NOMAD_IMAGE",
+			"example/machine:1",
+			"NOMAD_HOST_DIR",
+			"/srv/devpod/machines",
+			"NOMAD_CONSTRAINTS_JSON",
+			"[{\"attribute\":\"${attr.cpu.arch}\",\"operator\":\"=\",\"value\":\"amd64\"}]",
+			NULL},
+		"11111111-2222-3333-4444-555555555555", "machine-every-option");
 }
 
 static void cleanup(void **state)
 {
 	(void)state;
-	AUTO(options_freep) struct options *o = load((const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_NODE_POOL", "p",
-									   "NOMAD_CONSTRAINTS_JSON",
-									   "[{\"attribute\":\"a\",\"operator\":\"=\",\"value\":\"b\"}]", NULL});
-	struct spec_request rq = request(o, "/var/lib/devpod-workspaces/ws-1", "11111111-2222-3333-4444-555555555555");
+	AUTO(options_freep)
+	struct options *o = load(
+		(const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_NODE_POOL", "p", "NOMAD_CONSTRAINTS_JSON",
+				      "[{\"attribute\":\"a\",\"operator\":\"=\",\"value\":\"b\"}]", NULL});
+	struct spec_request rq =
+		request(o, "/var/lib/devpod-workspaces/ws-1", "11111111-2222-3333-4444-555555555555");
 	AUTO(json_freep) cJSON *job = spec_cleanup(&rq);
 
 	assert_string_equal(json_str(job, "ID"), "devpod-cleanup-ws-1");
