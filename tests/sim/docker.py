@@ -148,7 +148,8 @@ class FakeDocker:
             return web.Response(status=code, text=body, headers=headers)
         if body is None:
             return web.Response(status=code, headers=headers)
-        return web.json_response(body, status=code, headers=headers)
+        text = json.dumps(body, separators=(",", ":")) + "\n"  # dockerd puts no blanks in
+        return web.Response(status=code, text=text, content_type="application/json", headers=headers)
 
     def _route(self, method: str, parts: list[str], query: Any) -> tuple[int, Any]:
         if parts == ["_ping"]:

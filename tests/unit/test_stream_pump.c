@@ -1,5 +1,6 @@
 /* The pump against a fake Nomad: a child process at the other end of a socketpair, which does what the test
  * says. */
+/* NOLINTBEGIN(bugprone-not-null-terminated-result): these are bytes, not strings */
 #include "unit.h"
 
 #include "base64.h"
@@ -311,7 +312,7 @@ static int start_writer(const struct session *s, pid_t *ret_pid)
 			if (len > n - at)
 				len = n - at;
 			for (size_t i = 0; i < len; i++)
-				piece[i] = s->input ? s->input[at + i] : pattern(at + i);
+				piece[i] = (char)(s->input ? s->input[at + i] : pattern(at + i));
 			for (size_t done = 0; done < len;) {
 				ssize_t put = write(p[1], piece + done, len - done);
 
@@ -1186,3 +1187,4 @@ static const struct CMUnitTest tests[] = {
 };
 
 UNIT_MAIN(tests)
+/* NOLINTEND(bugprone-not-null-terminated-result) */

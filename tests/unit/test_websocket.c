@@ -1,3 +1,4 @@
+/* NOLINTBEGIN(bugprone-not-null-terminated-result): these are bytes, not strings */
 #include "unit.h"
 
 #include "buf.h"
@@ -432,3 +433,4 @@ static const struct CMUnitTest tests[] = {
 };
 
 UNIT_MAIN(tests)
+/* NOLINTEND(bugprone-not-null-terminated-result) */
