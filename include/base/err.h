@@ -26,7 +26,7 @@ enum err_kind {
 
 struct err {
 	enum err_kind kind;
-	int status; /* the HTTP status, the signal, or 0 */
+	int status; /* the HTTP status, the WebSocket close code, the signal, or 0 */
 	char *msg;  /* owned; one line, no newline at the end (the log lines of a failed task may follow) */
 	char *hint; /* owned, or NULL */
 };

@@ -3,6 +3,8 @@
 
 #include "err.h"
 
+#include <stdbool.h>
+
 struct options;
 struct nomad;
 
@@ -29,6 +31,14 @@ struct nomad *machine_nomad(struct machine *m);
 /** The job and the task that a command runs in; borrowed. */
 const char *machine_job(const struct machine *m);
 const char *machine_task(const struct machine *m);
+
+/**
+ * machine_route() - how a command got there last, both borrowed, both may be NULL: the allocation, and the
+ * node's own agent where that was in reach. Hints: what does not work is to be left out, and told by
+ * machine_learn_route().
+ */
+void machine_route(struct machine *m, const char **ret_alloc_id, struct nomad **ret_direct);
+void machine_learn_route(struct machine *m, const char *alloc_id, bool direct);
 
 /** machine_check() - `init`: one check after the other, a line each on stderr. ERR of the first that fails.
  */

@@ -30,6 +30,7 @@ struct http_config {
 	bool skip_verify;
 	const char *http_auth; /* "user:password" or "user" */
 	const char *user_agent;
+	int64_t connect_ms; /* to connect, TLS included; 0 = 10 s */
 };
 
 /** http_open() - checks the address and the files; connects to nothing yet. */

@@ -35,6 +35,7 @@ struct options {
 	char *tls_server_name;
 	bool skip_verify;
 	char *http_auth; /* secret */
+	bool exec_direct;
 
 	/* size */
 	int64_t cpu_mhz;

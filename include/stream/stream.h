@@ -17,6 +17,17 @@ struct stream_request {
 };
 
 /**
+ * The way there, in and out: what the caller remembers is tried first, and what worked is left in it.
+ * A hint that has gone stale costs one more try and never leads to another machine: an allocation's ID is
+ * unique.
+ */
+struct stream_route {
+	char alloc_id[37];    /* or "" */
+	struct nomad *direct; /* the node's own agent, or NULL; borrowed */
+	bool changed;         /* out: something else than what came in worked */
+};
+
+/**
  * stream_run() - run a command in the job's newest running allocation, attached to our stdio (nomad.md,
  * Exec).
  *
@@ -29,10 +40,12 @@ struct stream_request {
  * with ERR_OUTPUT. The remote process is not killed when we go (docker has no such call): it gets EOF on its
  * stdin.
  *
+ * @route: in and out, also on failure.
  * @ret_status: written on success only: the remote exit code, 0..255.
  * Return: 0, or -1 with @e: ERR_NOT_FOUND (no running allocation), ERR_AUTH, ERR_CONNECT (the line broke),
  * ERR_REMOTE (ended without a status), ERR_TIMEOUT, ERR_INTERRUPTED, ERR_OUTPUT, ERR_SYSTEM.
  */
-int stream_run(struct nomad *n, const struct stream_request *rq, int *ret_status, struct err *e) MUST_CHECK;
+int stream_run(struct nomad *n, const struct stream_request *rq, struct stream_route *route, int *ret_status,
+	       struct err *e) MUST_CHECK;
 
 #endif

@@ -19,7 +19,15 @@ static int run(struct cli *cli, int *ret_status, struct err *e)
 		.stdout_fd = 1,
 		.stderr_fd = 2,
 	};
-	return stream_run(machine_nomad(cli->machine), &rq, ret_status, e);
+	struct stream_route route = {.alloc_id = ""};
+	const char *alloc_id;
+
+	machine_route(cli->machine, &alloc_id, &route.direct);
+	snprintf(route.alloc_id, sizeof(route.alloc_id), "%s", alloc_id ? alloc_id : "");
+	int failed = stream_run(machine_nomad(cli->machine), &rq, &route, ret_status, e);
+	if (route.changed)
+		machine_learn_route(cli->machine, route.alloc_id, route.direct != NULL);
+	return failed;
 }
 
 const struct command cmd_command = {

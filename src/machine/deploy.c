@@ -25,6 +25,8 @@ static int note_node(struct machine *m, const cJSON *alloc, const char *dir, str
 	s.node_id = xstrdup(json_str(alloc, "NodeID"));
 	s.node_name = xstrdup(json_str(alloc, "NodeName"));
 	s.dir = xstrdup(dir);
+	s.alloc_id = xstrdup(json_str(alloc, "ID"));
+	s.node_addr = route_address(m, s.node_id);
 	return state_save(m, &s, e);
 }
 

@@ -3,12 +3,13 @@
 #include "platform.h"
 #include "text.h"
 
-int machine_open(const struct options *o, const char *version, struct machine **ret, struct err *e)
+int connect_to(const struct machine *m, const char *addr, const char *tls_server_name, int64_t connect_ms,
+	       struct nomad **ret, struct err *e)
 {
-	AUTO(machine_freep) struct machine *m = xcalloc(1, sizeof(*m));
-	AUTO(freep) char *agent = xasprintf("devpod-provider-nomad/%s", version);
+	const struct options *o = m->options;
+	AUTO(freep) char *agent = xasprintf("devpod-provider-nomad/%s", m->version);
 	struct http_config config = {
-		.addr = o->addr,
+		.addr = addr,
 		.token = o->token,
 		.namespace_ = o->namespace_,
 		.region = o->region,
@@ -16,18 +17,26 @@ int machine_open(const struct options *o, const char *version, struct machine **
 		.capath = o->capath,
 		.client_cert = o->client_cert,
 		.client_key = o->client_key,
-		.tls_server_name = o->tls_server_name,
+		.tls_server_name = tls_server_name,
 		.skip_verify = o->skip_verify,
 		.http_auth = o->http_auth,
 		.user_agent = agent,
+		.connect_ms = connect_ms,
 	};
+
+	return nomad_open(&config, o->token ? options_origin(o, "NOMAD_TOKEN") : NULL, ret, e);
+}
+
+int machine_open(const struct options *o, const char *version, struct machine **ret, struct err *e)
+{
+	AUTO(machine_freep) struct machine *m = xcalloc(1, sizeof(*m));
 
 	m->options = o;
 	m->version = version;
 	m->owner = platform_user();
 	if (o->machine_folder)
 		m->state_path = xasprintf("%s/nomad-machine.json", o->machine_folder);
-	if (nomad_open(&config, o->token ? options_origin(o, "NOMAD_TOKEN") : NULL, &m->nomad, e) < 0)
+	if (connect_to(m, o->addr, o->tls_server_name, 0, &m->nomad, e) < 0)
 		return -1;
 	*ret = TAKE(m);
 	return 0;
@@ -40,8 +49,10 @@ void machine_freep(struct machine **p)
 	if (!m)
 		return;
 	nomad_freep(&m->nomad);
+	nomad_freep(&m->direct);
 	free(m->owner);
 	free(m->state_path);
+	free(m->alloc_id);
 	free(m);
 	*p = NULL;
 }

@@ -15,7 +15,21 @@ struct machine {
 	struct nomad *nomad;
 	char *owner;
 	char *state_path; /* or NULL: no MACHINE_FOLDER */
+
+	/* machine_route()'s */
+	struct nomad *direct;
+	char *alloc_id;
 };
+
+/** connect_to() - a client for Nomad at that address, with all else as the options say. */
+int connect_to(const struct machine *m, const char *addr, const char *tls_server_name, int64_t connect_ms,
+	       struct nomad **ret, struct err *e) MUST_CHECK;
+
+/* -- route.c -- */
+
+/** route_address() - the address of a node's own agent, for free(); NULL when commands do not go there
+ * directly. */
+char *route_address(struct machine *m, const char *node_id);
 
 /* -- state.c: where the data are, in MACHINE_FOLDER, because Nomad forgets dead jobs after some hours
  * (#25162) -- */
@@ -23,10 +37,14 @@ struct machine {
 struct state {
 	char *node_id, *node_name; /* NULL when there is no file */
 	char *dir;
+	/* how a command got there last: hints, never the truth */
+	char *alloc_id;  /* or NULL */
+	char *node_addr; /* of the node's own agent, as NOMAD_ADDR would be; NULL: not known, or out of reach
+			  */
 };
 #define STATE_INIT                                                                                           \
 	{                                                                                                    \
-		NULL, NULL, NULL                                                                             \
+		NULL, NULL, NULL, NULL, NULL                                                                 \
 	}
 void state_clear(struct state *s);
 /** state_load() - no file: 0 and an empty state. A broken file is an error that names it. */

@@ -11,6 +11,8 @@ void state_clear(struct state *s)
 	free(s->node_id);
 	free(s->node_name);
 	free(s->dir);
+	free(s->alloc_id);
+	free(s->node_addr);
 	*s = (struct state)STATE_INIT;
 }
 
@@ -44,6 +46,8 @@ int state_load(const struct machine *m, struct state *ret, struct err *e)
 	ret->node_id = xstrdup(node);
 	ret->node_name = xstrdup(json_str(json, "node_name"));
 	ret->dir = xstrdup(dir);
+	ret->alloc_id = xstrdup(json_str(json, "alloc_id"));
+	ret->node_addr = xstrdup(json_str(json, "node_addr"));
 	return 0;
 }
 
@@ -58,6 +62,10 @@ int state_save(const struct machine *m, const struct state *s, struct err *e)
 	if (s->node_name)
 		json_put_str(json, "node_name", s->node_name);
 	json_put_str(json, "dir", s->dir);
+	if (s->alloc_id)
+		json_put_str(json, "alloc_id", s->alloc_id);
+	if (s->node_addr)
+		json_put_str(json, "node_addr", s->node_addr);
 	AUTO(freep) char *text = json_print(json);
 	return file_replace(m->state_path, text, strlen(text), e);
 }

@@ -174,6 +174,7 @@ int http_open(const struct http_config *config, struct http **ret, struct err *e
 	h->region = xstrdup(config->region);
 	h->user_agent = xstrdup(config->user_agent);
 	h->skip_verify = config->skip_verify;
+	h->connect_ms = config->connect_ms ? config->connect_ms : CONNECT_TIMEOUT_MS;
 	if (h->token && strpbrk(h->token, "\r\n"))
 		return err_set(e, ERR_CONFIG, "the Nomad token has a line break in it");
 
@@ -272,7 +273,7 @@ int http_prepare(struct http *h, CURL *easy, const char *url, struct err *e)
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_ERRORBUFFER, h->error);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)h->connect_ms);
 	SET(CURLOPT_TCP_NODELAY, 1L);
 	/* a WebSocket cannot be had on HTTP/2 here: hashicorp/nomad#10922, #10958 */
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);

@@ -20,6 +20,7 @@ struct http {
 	char *cacert, *client_cert, *client_key;
 	struct buf ca_blob; /* of capath */
 	bool skip_verify;
+	int64_t connect_ms;
 	char error[CURL_ERROR_SIZE];
 };
 

@@ -421,6 +421,18 @@ const struct option_row option_table[] = {
 		.offset = AT(region),
 	},
 	{
+		.name = "NOMAD_EXEC_DIRECT",
+		.type = OPTION_BOOLEAN,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_CONNECTION,
+		.initial = "true",
+		.help = "Whether commands go straight to the machine's node where that can be reached, and "
+			"not through the servers.",
+		.values = true_false,
+		.since = "0.1.0",
+		.offset = AT(exec_direct),
+	},
+	{
 		.name = "NOMAD_TOKEN",
 		.type = OPTION_STRING,
 		.place = PLACE_ENVIRONMENT,

@@ -79,6 +79,7 @@ struct pump {
 	uint64_t read; /* … of which Nomad has read so many: our pings ask */
 
 	char *reason;    /* the close frame's text, cleaned */
+	int close_code;  /* of the close frame, 0: none came */
 	struct err down; /* how the line broke */
 	size_t masks_left;
 	uint8_t masks[256];
@@ -360,6 +361,7 @@ static int take_event(struct pump *p, const struct ws_event *ev, struct err *e)
 		return queue_control(p, WS_PONG, ev->data, ev->len, e);
 	case WS_CLOSE:
 		p->closed = true;
+		p->close_code = ev->close_code;
 		if (ev->len)
 			p->reason = text_clean(ev->data, ev->len, 300);
 		log_debug("exec: Nomad closed the line: %d %s", ev->close_code, p->reason ? p->reason : "");
@@ -571,8 +573,11 @@ static int end_error(struct pump *p, struct err *e)
 {
 	if (p->reason && strstr(p->reason, "ermission denied"))
 		return auth_error(p, e);
-	if (p->reason)
-		return err_set(e, ERR_REMOTE, "Nomad closed the line: %s", p->reason);
+	if (p->reason) {
+		err_set(e, ERR_REMOTE, "Nomad closed the line: %s", p->reason);
+		e->status = p->close_code;
+		return -1;
+	}
 	if (p->exited && !p->running)
 		return err_set(e, ERR_REMOTE, "the remote shell ended at once with code %d%s%s", p->exit_code,
 			       p->said.len ? ": " : "", buf_str(&p->said));

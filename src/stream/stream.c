@@ -12,6 +12,7 @@
 #include "nomad.h"
 #include "platform.h"
 #include "pump.h"
+#include "target.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -36,41 +37,6 @@ static int line_send(void *arg, const void *data, size_t n, size_t *ret_n, struc
 	return http_ws_send(arg, data, n, ret_n, e);
 }
 
-static int not_running(const struct stream_request *rq, const cJSON *alloc, struct err *e)
-{
-	if (!alloc)
-		err_set(e, ERR_NOT_FOUND, "the machine '%s' has no allocation", rq->job);
-	else {
-		const char *status = json_str(alloc, "ClientStatus");
-		const cJSON *task = json_get(json_get(alloc, "TaskStates"), rq->task);
-		const char *state = json_str(task, "State");
-
-		err_set(e, ERR_NOT_FOUND,
-			"the machine '%s' is not running: allocation %.8s is %s, its task %s", rq->job,
-			json_str(alloc, "ID") ? json_str(alloc, "ID") : "?",
-			status ? status : "in no known state", state ? state : "has not begun");
-	}
-	return err_hint(e, "start it: `devpod machine start`, or `devpod up` of its workspace");
-}
-
-/* The newest allocation, which must be running: @ret_id has room for a UUID. */
-static int find_allocation(struct nomad *n, const struct stream_request *rq, char ret_id[NOMAD_ID_LEN + 1],
-			   struct err *e)
-{
-	AUTO(json_freep) cJSON *list = NULL;
-
-	if (nomad_job_allocations(n, rq->job, NULL, &list, e) < 0)
-		return err_wrap(e, "look for the machine '%s'", rq->job);
-	const cJSON *alloc = nomad_newest(list);
-	const char *id = json_str(alloc, "ID");
-	if (!alloc || !nomad_alloc_running(alloc, rq->task))
-		return not_running(rq, alloc, e);
-	if (!id || strlen(id) != NOMAD_ID_LEN)
-		return err_set(e, ERR_REMOTE, "Nomad names an allocation without a valid ID");
-	memcpy(ret_id, id, NOMAD_ID_LEN + 1);
-	return 0;
-}
-
 /* May another try to connect help? A refusal is an answer; what is 5xx, or no answer at all, may pass. */
 static bool may_pass(const struct err *e)
 {
@@ -79,21 +45,22 @@ static bool may_pass(const struct err *e)
 }
 
 /* One try. @ret_again: on failure: nothing has run, and another try may help. */
-static int attempt(struct nomad *n, const struct stream_request *rq, int64_t deadline, int *ret_status,
-		   bool *ret_again, struct err *e)
+static int attempt(struct nomad *n, const struct stream_request *rq, struct stream_route *route,
+		   int64_t deadline, int *ret_status, bool *ret_again, struct err *e)
 {
 	const char *const shell[] = {"/bin/sh", "-c", bootstrap_sh, NULL};
 	AUTO(http_ws_freep) struct http_ws *ws = NULL;
 	AUTO(pump_freep) struct pump *pump = NULL;
-	char alloc[NOMAD_ID_LEN + 1];
+	struct target t;
 	int64_t begin = clock_ms(), left = clock_left(deadline);
 
 	*ret_again = false;
-	if (find_allocation(n, rq, alloc, e) < 0)
+	if (target_choose(n, rq, route, &t, e) < 0)
 		return -1;
-	if (nomad_exec_open(n, alloc, rq->task, false, shell, left < 1 ? 1 : left, &ws, e) < 0) {
-		*ret_again = may_pass(e);
-		return err_wrap(e, "open a shell in allocation %.8s", alloc);
+	if (nomad_exec_open(t.nomad, t.alloc, rq->task, false, shell, left < 1 ? 1 : left, &ws, e) < 0) {
+		/* a server without an answer says nothing against the allocation */
+		*ret_again = (t.direct || !may_pass(e)) ? target_failed(&t, e, route) : true;
+		return err_wrap(e, "open a shell in allocation %.8s", t.alloc);
 	}
 
 	const struct pump_config config = {
@@ -104,9 +71,15 @@ static int attempt(struct nomad *n, const struct stream_request *rq, int64_t dea
 	};
 	int64_t ready = clock_ms() + READY_MS;
 	pump = pump_new(&config);
-	if (pump_wait_ready(pump, ready < deadline ? ready : deadline, ret_again, e) < 0)
-		return err_wrap(e, "open a shell in allocation %.8s", alloc);
-	log_debug("exec: ready after %lld ms in allocation %.8s", (long long)(clock_ms() - begin), alloc);
+	if (pump_wait_ready(pump, ready < deadline ? ready : deadline, ret_again, e) < 0) {
+		/* a reason (a close frame's code) speaks against the target, a mere end does not: see
+		 * bootstrap.sh */
+		if (!*ret_again || e->status || e->kind == ERR_TIMEOUT)
+			*ret_again |= target_failed(&t, e, route);
+		return err_wrap(e, "open a shell in allocation %.8s", t.alloc);
+	}
+	target_worked(&t, route);
+	log_debug("exec: ready after %lld ms in allocation %.8s", (long long)(clock_ms() - begin), t.alloc);
 	return pump_run(pump, rq->command, ret_status, e);
 }
 
@@ -120,7 +93,8 @@ static int pause_for(int64_t ms, struct err *e)
 	return interrupt_signal() ? interrupt_error(e) : 0;
 }
 
-int stream_run(struct nomad *n, const struct stream_request *rq, int *ret_status, struct err *e)
+int stream_run(struct nomad *n, const struct stream_request *rq, struct stream_route *route, int *ret_status,
+	       struct err *e)
 {
 	int64_t deadline = clock_ms() + (rq->connect_ms ? rq->connect_ms : CONNECT_MS);
 	int64_t pause = 0;
@@ -129,7 +103,7 @@ int stream_run(struct nomad *n, const struct stream_request *rq, int *ret_status
 		struct err why = ERR_INIT;
 		bool again;
 
-		if (attempt(n, rq, deadline, ret_status, &again, &why) == 0)
+		if (attempt(n, rq, route, deadline, ret_status, &again, &why) == 0)
 			return 0;
 		if (!again || clock_left(deadline) <= pause) {
 			err_move(e, &why);

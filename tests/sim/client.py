@@ -314,8 +314,8 @@ class TaskRunner:
         if fails is None and image in config.local_images and not latest:
             return
         self.event("Driver", "Downloading image", {"image": image}, DriverMessage="Downloading image")
-        if config.pull_delay:
-            await self._pause(config.pull_delay)
+        # a kill waits for the pull's end, and then for the start, as measured: the driver's StartTask is not interrupted
+        await asyncio.sleep(config.pull_delay)
         if fails is not None:
             raise DriverError(f"Failed to pull `{image}`: Error response from daemon: {fails}")
         config.local_images.add(image)
@@ -375,8 +375,6 @@ class TaskRunner:
             if not image:
                 raise DriverError("image name required for docker driver")
             await self._pull(image)
-            if self.killed:
-                return False
             mounts = self._binds(config, image)
             if self.runner.clients.config.start_delay:
                 await self._pause(self.runner.clients.config.start_delay)
@@ -420,6 +418,8 @@ class TaskRunner:
         self.state["State"] = "running"
         self.state["StartedAt"] = rfc3339(now_ns())
         self.event("Started", "Task started by client")
+        if self.killed:
+            self._terminate(self.task["KillTimeout"])
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not when the task is killed."""

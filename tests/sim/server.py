@@ -64,6 +64,8 @@ class Cluster:
         bound = self._runner.addresses[0]
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if context else 'http'}://{name}:{bound[1]}"
+        for node in self.store.nodes.values():
+            node.http_addr = node.http_addr or f"{name}:{bound[1]}"
 
     async def stop(self) -> None:
         """Kill all processes, close all connections, remove the directory."""

@@ -453,6 +453,8 @@ class Node:
     create_index: int = 0
     modify_index: int = 0
     hogs: dict[str, dict[str, int]] = field(default_factory=dict)
+    http_addr: str = ""
+    """Of the client's own agent; the simulator's address where a test gives none (a dev agent is both)."""
     updated_ns: int = field(default_factory=now_ns)
 
     @property
@@ -592,7 +594,7 @@ class Node:
                 }
             ],
             "GCVolumesOnNodeGC": False,
-            "HTTPAddr": "127.0.0.1:4646",
+            "HTTPAddr": self.http_addr,
             "HostNetworks": None,
             "HostVolumes": {},
             "ID": self.id,

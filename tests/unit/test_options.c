@@ -161,6 +161,7 @@ static const struct {
 	{"AGENT_PATH", {"/usr/local/bin/devpod", "/agent"}},
 	{"AGENT_DATA_PATH", {"/x/y"}},
 	{"INJECT_GIT_CREDENTIALS", {"true", "false"}},
+	{"NOMAD_EXEC_DIRECT", {"true", "false"}},
 	{"INJECT_DOCKER_CREDENTIALS", {"true", "false"}},
 };
 
