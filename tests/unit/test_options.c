@@ -133,6 +133,7 @@ static const struct {
 	  "unix:///run/n.sock", "https://h:4646/ui/", "http://h:1", "http://h:65535/"}},
 	{"NOMAD_NAMESPACE", {"default", "Team-1"}},
 	{"NOMAD_REGION", {"global", "eu_1.a-b"}},
+	{"NOMAD_EXEC_DIRECT", {"true", "false"}},
 	{"NOMAD_TOKEN", {"00000000-0000-0000-0000-000000000000", " odd "}},
 	{"NOMAD_HTTP_AUTH", {"me", "me:pass:word", "me:"}},
 	{"NOMAD_CACERT", {"/etc/ca.pem", "with space.pem", "/\xff"}},
@@ -161,7 +162,6 @@ static const struct {
 	{"AGENT_PATH", {"/usr/local/bin/devpod", "/agent"}},
 	{"AGENT_DATA_PATH", {"/x/y"}},
 	{"INJECT_GIT_CREDENTIALS", {"true", "false"}},
-	{"NOMAD_EXEC_DIRECT", {"true", "false"}},
 	{"INJECT_DOCKER_CREDENTIALS", {"true", "false"}},
 };
 
