@@ -28,9 +28,12 @@ int machine_open(const struct options *o, const char *version, struct machine **
 void machine_freep(struct machine **p);
 
 struct nomad *machine_nomad(struct machine *m);
-/** The job and the task that a command runs in; borrowed. */
-const char *machine_job(const struct machine *m);
+/** The task that a command runs in; borrowed. */
 const char *machine_task(const struct machine *m);
+
+/** machine_find_allocation() - the running one; @ret_id: 37 bytes. ERR_NOT_FOUND, with what it does instead.
+ */
+int machine_find_allocation(struct machine *m, char *ret_id, struct err *e) MUST_CHECK;
 
 /**
  * machine_route() - how a command got there last, both borrowed, both may be NULL: the allocation, and the

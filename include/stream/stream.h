@@ -9,11 +9,12 @@
 struct nomad;
 
 struct stream_request {
-	const char *job;     /* the machine's job */
 	const char *task;    /* its task */
 	const char *command; /* for the machine's /bin/sh */
 	int64_t connect_ms;  /* until the remote side said that it is ready, all tries together; 0 = 30 s */
 	int stdin_fd, stdout_fd, stderr_fd; /* borrowed; never closed, never set non-blocking */
+	bool tty;                           /* if stdin and stdout are terminals, the command gets one too */
+	const char *term;                   /* its TERM then, or NULL */
 };
 
 /**
@@ -25,6 +26,10 @@ struct stream_route {
 	char alloc_id[37];    /* or "" */
 	struct nomad *direct; /* the node's own agent, or NULL; borrowed */
 	bool changed;         /* out: something else than what came in worked */
+
+	/* the machine's running allocation, when nothing is remembered; 37 bytes */
+	int (*find)(void *arg, char *ret_id, struct err *e);
+	void *arg;
 };
 
 /**
@@ -37,8 +42,14 @@ struct stream_route {
  * whatever flows.
  *
  * EOF on stdin (also a closed one) goes on as a half-close. When stdout's reader is gone, the stream ends
- * with ERR_OUTPUT. The remote process is not killed when we go (docker has no such call): it gets EOF on its
- * stdin.
+ * with ERR_OUTPUT, also while nothing is printed.
+ *
+ * With a terminal (src/stream/bootstrap_tty.sh): raw mode while the command runs, restored on every way out
+ * (terminal.h); stdout has stderr in it; the window's size and its changes go over.
+ *
+ * Nomad cannot kill what was exec'd. When we end before the command, its stdin gets EOF; and through a second
+ * exec, which must succeed within some seconds, its terminal is hung up (SIGHUP), or those who hold its
+ * stdout get the SIGPIPE that they would have got here. Nothing of that happens when we are killed ourselves.
  *
  * @route: in and out, also on failure.
  * @ret_status: written on success only: the remote exit code, 0..255.

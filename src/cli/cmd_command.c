@@ -3,6 +3,11 @@
 #include "options.h"
 #include "stream.h"
 
+static int find(void *arg, char *ret_id, struct err *e)
+{
+	return machine_find_allocation(arg, ret_id, e);
+}
+
 static int run(struct cli *cli, int *ret_status, struct err *e)
 {
 	const char *command = cli->argument ? cli->argument : cli->options->command;
@@ -12,14 +17,15 @@ static int run(struct cli *cli, int *ret_status, struct err *e)
 		return err_hint(e, "set COMMAND, or give it as one argument");
 	}
 	struct stream_request rq = {
-		.job = machine_job(cli->machine),
 		.task = machine_task(cli->machine),
 		.command = command,
 		.stdin_fd = 0,
 		.stdout_fd = 1,
 		.stderr_fd = 2,
+		.tty = true,
+		.term = getenv("TERM"),
 	};
-	struct stream_route route = {.alloc_id = ""};
+	struct stream_route route = {.alloc_id = "", .find = find, .arg = cli->machine};
 	const char *alloc_id;
 
 	machine_route(cli->machine, &alloc_id, &route.direct);

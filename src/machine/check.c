@@ -22,8 +22,11 @@ static int check_address(struct machine *m, struct err *e)
 	const char *addr = http_addr(nomad_http(m->nomad));
 
 	/* needs no token */
-	if (nomad_get(m->nomad, "/v1/status/leader", &leader, e) < 0)
+	if (nomad_get(m->nomad, "/v1/status/leader", &leader, e) < 0) {
+		if (m->options->region && strstr(e->msg, "region"))
+			err_hint(e, "NOMAD_REGION is '%s': is there such a region?", m->options->region);
 		return -1;
+	}
 	if (!cJSON_IsString(leader) || !*cJSON_GetStringValue(leader)) {
 		err_set(e, ERR_REMOTE, "%s: Nomad has no leader", addr);
 		return err_hint(e, "its servers have lost their quorum: nomad server members");
@@ -119,6 +122,9 @@ static int check_token(struct machine *m, struct err *e)
 	}
 	if (!text_eq(json_str(token, "Type"), "management") && check_policies(m, token, e) < 0)
 		return -1;
+	/* without a token: the checks to come show what anonymous may do */
+	if (text_eq(json_str(token, "AccessorID"), "anonymous"))
+		return 0;
 	const char *name = json_str(token, "Name");
 	AUTO(freep) char *clean = text_clean(name ? name : "", name ? strlen(name) : 0, 80);
 	ok("the token is valid%s%s", *clean ? ": " : "", clean);
@@ -214,8 +220,13 @@ static int check_plan(struct machine *m, struct err *e)
 						  .version = m->version,
 						  .start = "plan",
 						  .dir = dir});
-	if (nomad_job_plan(m->nomad, job, &plan, e) < 0)
-		return e->kind == ERR_AUTH ? hint_token(m, CAPABILITIES, e) : -1;
+	if (nomad_job_plan(m->nomad, job, &plan, e) < 0) {
+		if (e->kind == ERR_AUTH)
+			hint_token(m, CAPABILITIES, e);
+		else
+			hint_refused(m, e);
+		return -1;
+	}
 	const cJSON *failed = json_get(plan, "FailedTGAllocs");
 	if (failed && failed->child)
 		return placement_error(m, failed->child, &never, e);

@@ -3,6 +3,8 @@
 #include "platform.h"
 #include "text.h"
 
+#define PULL_PATIENCE_MS 20000
+
 char *deploy_stamp(struct err *e)
 {
 	unsigned char random[8];
@@ -49,6 +51,36 @@ static int adopt(struct machine *m, const struct sight *s, struct err *e)
 	return note_node(m, alloc, dir ? dir : by_options, e);
 }
 
+/*
+ * Take back a machine whose task has not started, as far as was seen. A node does not end an image pull
+ * before its time (measured): after some patience the job is forgotten all the same, and the node ends the
+ * task when it starts.
+ */
+static int forget_unstarted(struct machine *m, struct sight *s, struct err *e)
+{
+	const char *id = m->options->machine_id;
+
+	if (retire_job(m, id, PULL_PATIENCE_MS, e) < 0 && e->kind == ERR_TIMEOUT) {
+		const char *node = json_str(s->newest, "NodeName"), *dir = spec_meta(s->job, SPEC_META_DIR);
+
+		err_clear(e);
+		log_warn("node %s still fetches the image: the job is forgotten, an empty directory %s may "
+			 "stay there",
+			 node ? node : "?", dir ? dir : "?");
+		return nomad_job_stop(m->nomad, id, true, e);
+	}
+	if (e->kind != ERR_NONE && (e->kind != ERR_REMOTE || e->status))
+		return -1;
+	err_clear(e);
+	/* it may have started meanwhile */
+	sight_clear(s);
+	if (sight_take(m, s, e) < 0)
+		return -1;
+	if (s->data.node_id && retire_data(m, &s->data, e) < 0)
+		return -1;
+	return nomad_job_stop(m->nomad, id, true, e);
+}
+
 /* Take back what this process has registered under that stamp, with all it left; tell what could not be. */
 static void roll_back(struct machine *m, const char *stamp, bool forget)
 {
@@ -66,23 +98,23 @@ static void roll_back(struct machine *m, const char *stamp, bool forget)
 	/* the state file: should this be cut short, delete knows the node */
 	if (s.data.node_id && state_save(m, &s.data, &e) < 0)
 		goto tell;
-	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one
-	 * that counts */
-	if (retire_job(m, id, &e) < 0 && (e.kind != ERR_REMOTE || e.status || !forget))
+	if (forget && !s.data.node_id) {
+		forget_unstarted(m, &s, &e);
+		goto tell;
+	}
+	/* a devcontainer that could not be stopped is removed by the clean-up: that one's failure counts */
+	if (retire_job(m, id, RETIRE_MS, &e) < 0 && (e.kind != ERR_REMOTE || e.status || !forget))
 		goto tell;
 	err_clear(&e);
 	if (!forget)
 		return;
-	/* the allocation may have reached a node meanwhile */
-	sight_clear(&s);
-	if (sight_take(m, &s, &e) < 0)
-		goto tell;
-	if (s.data.node_id && retire_data(m, &s.data, &e) < 0)
+	if (retire_data(m, &s.data, &e) < 0)
 		goto tell;
 	if (nomad_job_stop(m->nomad, id, true, &e) < 0 || state_remove(m, &e) < 0)
 		goto tell;
-	return;
 tell:
+	if (e.kind == ERR_NONE)
+		return;
 	log_warn("could not take back all of it: %s; try: nomad job stop -purge %s", e.msg, id);
 }
 
@@ -115,6 +147,8 @@ static int deploy(struct machine *m, const struct sight *s, struct err *e)
 		return -1;
 	if (failed && e->kind == ERR_AUTH)
 		return hint_token(m, "submit-job", e);
+	if (failed && e->kind == ERR_REMOTE)
+		hint_refused(m, e);
 	/* otherwise it may have been registered although the reply never came: the stamp tells */
 	if (!failed) {
 		struct observation what = {
@@ -173,7 +207,7 @@ static int start_dead(struct machine *m, struct sight *s, struct err *e)
 {
 	if (!sight_settled(s)) {
 		log_info("waiting until the machine has stopped");
-		if (retire_job(m, m->options->machine_id, e) < 0)
+		if (retire_job(m, m->options->machine_id, RETIRE_MS, e) < 0)
 			return -1;
 		sight_clear(s);
 		if (sight_take(m, s, e) < 0)

@@ -62,11 +62,6 @@ struct nomad *machine_nomad(struct machine *m)
 	return m->nomad;
 }
 
-const char *machine_job(const struct machine *m)
-{
-	return m->options->machine_id;
-}
-
 const char *machine_task(const struct machine *m)
 {
 	(void)m;
@@ -87,11 +82,36 @@ const cJSON *task_state(const cJSON *alloc, const char *name)
 	return json_get(json_get(alloc, "TaskStates"), name);
 }
 
-bool alloc_touched_node(const cJSON *alloc)
+void hint_refused(const struct machine *m, struct err *e)
+{
+	static const struct {
+		const char *word, *option;
+	} of[] = {
+		{"priority", "NOMAD_PRIORITY"},
+		{"node pool", "NOMAD_NODE_POOL"},
+		{"disk", "NOMAD_DISKMB"},
+		{"memory", "NOMAD_MEMORYMB"},
+		{"cores", "NOMAD_CORES"},
+		{"cpu", "NOMAD_CPU"},
+		{"namespace", "NOMAD_NAMESPACE"},
+		{"region", "NOMAD_REGION"},
+		{"onstraint", "NOMAD_CONSTRAINTS_JSON"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(of); i++) {
+		if (strstr(e->msg, of[i].word)) {
+			err_hint(e, "look at %s (it came from %s)", of[i].option,
+				 options_origin(m->options, of[i].option));
+			return;
+		}
+	}
+}
+
+static bool task_touched_node(const cJSON *task)
 {
 	const cJSON *event;
 
-	cJSON_ArrayForEach (event, json_get(task_state(alloc, SPEC_TASK), "Events")) {
+	cJSON_ArrayForEach (event, json_get(task, "Events")) {
 		const char *type = json_str(event, "Type");
 		const char *text = json_str(event, "DisplayMessage");
 
@@ -101,6 +121,17 @@ bool alloc_touched_node(const cJSON *alloc)
 		if (text_eq(type, "Driver Failure") && text && strstr(text, "to start container"))
 			return true;
 	}
+	return false;
+}
+
+bool alloc_touched_node(const cJSON *alloc)
+{
+	const cJSON *task;
+
+	/* the task `stopped` has the same mount, and runs also where the machine could not start */
+	cJSON_ArrayForEach (task, json_get(alloc, "TaskStates"))
+		if (task_touched_node(task))
+			return true;
 	return false;
 }
 

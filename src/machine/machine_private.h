@@ -57,6 +57,9 @@ int state_remove(const struct machine *m, struct err *e) MUST_CHECK;
 /** hint_token() - for ERR_AUTH: where the token came from, and what it needs. Return: -1. */
 int hint_token(const struct machine *m, const char *capabilities, struct err *e);
 
+/** hint_refused() - for a job that Nomad did not take: the option that it speaks of. */
+void hint_refused(const struct machine *m, struct err *e);
+
 /** A machine's job, its allocations, and where its data are. */
 struct sight {
 	cJSON *job;          /* NULL: Nomad has none */
@@ -120,8 +123,10 @@ int observe(struct machine *m, const struct observation *what, cJSON **ret_alloc
 
 /* -- retire.c -- */
 
-/** retire_job() - deregister and wait until every allocation is terminal. */
-int retire_job(struct machine *m, const char *job_id, struct err *e) MUST_CHECK;
+#define RETIRE_MS 180000 /* the kill timeout, the task `stopped`, and a slow node */
+
+/** retire_job() - deregister and wait, settle_ms at the most, until every allocation is terminal. */
+int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct err *e) MUST_CHECK;
 /** retire_data() - run the clean-up job for what @where names. A node that is away: told, and a success. */
 int retire_data(struct machine *m, const struct state *where, struct err *e) MUST_CHECK;
 

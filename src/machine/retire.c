@@ -4,7 +4,8 @@
 #include "platform.h"
 #include "text.h"
 
-#define SETTLE_MS  180000 /* the kill timeout, the task `stopped`, and a slow node */
+#include <inttypes.h>
+
 #define BLOCK_MS   30000
 #define TROUBLE_MS 30000
 #define PAUSE_MS   500
@@ -16,10 +17,10 @@ static bool server_trouble(const struct err *e)
 }
 
 /* Wait until every allocation of the job is terminal. @ret: the allocations as they are then. */
-static int await_settled(struct machine *m, const char *job_id, cJSON **ret, struct err *e)
+static int await_settled(struct machine *m, const char *job_id, int64_t settle_ms, cJSON **ret, struct err *e)
 {
 	struct nomad_wait wait = NOMAD_WAIT_INIT;
-	int64_t deadline = clock_ms() + SETTLE_MS, patience = clock_ms() + TROUBLE_MS;
+	int64_t deadline = clock_ms() + settle_ms, patience = clock_ms() + TROUBLE_MS;
 
 	for (;;) {
 		AUTO(sight_clear) struct sight s = SIGHT_INIT;
@@ -39,8 +40,8 @@ static int await_settled(struct machine *m, const char *job_id, cJSON **ret, str
 		}
 		if (!clock_left(deadline)) {
 			err_set(e, ERR_TIMEOUT,
-				"job '%s' still has a running allocation %d s after it was stopped", job_id,
-				SETTLE_MS / 1000);
+				"job '%s' still has a running allocation %" PRId64 " s after it was stopped",
+				job_id, settle_ms / 1000);
 			return err_hint(e, "is its node reachable? See: nomad job status %s", job_id);
 		}
 		wait.ms = clock_left(deadline) < BLOCK_MS ? clock_left(deadline) : BLOCK_MS;
@@ -61,13 +62,13 @@ static int check_stopped_task(struct machine *m, const cJSON *allocations, struc
 	return err_hint(e, "look at the containers on node %s: docker ps", node ? node : "?");
 }
 
-int retire_job(struct machine *m, const char *job_id, struct err *e)
+int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct err *e)
 {
 	AUTO(json_freep) cJSON *allocations = NULL;
 
 	if (nomad_job_stop(m->nomad, job_id, false, e) < 0)
 		return -1;
-	if (await_settled(m, job_id, &allocations, e) < 0)
+	if (await_settled(m, job_id, settle_ms, &allocations, e) < 0)
 		return -1;
 	return check_stopped_task(m, allocations, e);
 }
@@ -85,7 +86,7 @@ int machine_stop(struct machine *m, struct err *e)
 	/* before it is stopped: once Nomad forgets the dead job, this file is what still knows the node */
 	if (s.data.node_id && state_save(m, &s.data, e) < 0)
 		return err_wrap(e, "stop machine '%s'", id);
-	if (retire_job(m, id, e) < 0)
+	if (retire_job(m, id, RETIRE_MS, e) < 0)
 		return err_wrap(e, "stop machine '%s'", id);
 	return 0;
 }
@@ -146,7 +147,7 @@ static int run_cleanup(struct machine *m, const struct state *where, const char 
 	if (failed && e->kind == ERR_INTERRUPTED)
 		interrupt_acknowledge();
 	if ((failed && (nomad_job_stop(m->nomad, id, false, &stays) < 0 ||
-			await_settled(m, id, &allocations, &stays) < 0)) ||
+			await_settled(m, id, RETIRE_MS, &allocations, &stays) < 0)) ||
 	    nomad_job_stop(m->nomad, id, true, &stays) < 0) {
 		err_wrap(&stays, "remove the clean-up job '%s'", id);
 		err_move(e, &stays);
@@ -204,7 +205,8 @@ int machine_delete(struct machine *m, struct err *e)
 		return err_wrap(e, "delete machine '%s'", id);
 	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one
 	 * that counts */
-	if (s.job && retire_job(m, id, &stopped) < 0 && (stopped.kind != ERR_REMOTE || stopped.status)) {
+	if (s.job && retire_job(m, id, RETIRE_MS, &stopped) < 0 &&
+	    (stopped.kind != ERR_REMOTE || stopped.status)) {
 		err_move(e, &stopped);
 		return err_wrap(e, "delete machine '%s'", id);
 	}

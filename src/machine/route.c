@@ -10,8 +10,9 @@ static bool is_https(const char *addr)
 }
 
 /*
- * As Nomad's CLI goes straight to a client node (api/api.go, getNodeClientImpl), but never where that would show
- * credentials to somebody who has not seen them yet: no TLS where the servers have it, or a proxy's password.
+ * As Nomad's CLI goes straight to a client node (api/api.go, getNodeClientImpl), but never where that would
+ * show credentials to somebody who has not seen them yet: no TLS where the servers have it, or a proxy's
+ * password.
  */
 char *route_address(struct machine *m, const char *node_id)
 {
@@ -36,6 +37,39 @@ char *route_address(struct machine *m, const char *node_id)
 	return TAKE(addr);
 }
 
+static int not_running(const struct machine *m, const struct sight *s, struct err *e)
+{
+	const char *id = m->options->machine_id, *alloc = json_str(s->newest, "ID");
+	const char *status = json_str(s->newest, "ClientStatus");
+	const char *state = json_str(task_state(s->newest, SPEC_TASK), "State");
+
+	if (!s->job)
+		err_set(e, ERR_NOT_FOUND, "there is no machine '%s' in Nomad", id);
+	else if (!s->newest)
+		err_set(e, ERR_NOT_FOUND, "the machine '%s' has no allocation", id);
+	else
+		err_set(e, ERR_NOT_FOUND,
+			"the machine '%s' is not running: allocation %.8s is %s, its task %s", id,
+			alloc ? alloc : "?", status ? status : "in no known state",
+			state ? state : "has not begun");
+	return err_hint(e, "start it: `devpod machine start`, or `devpod up` of its workspace");
+}
+
+int machine_find_allocation(struct machine *m, char *ret_id, struct err *e)
+{
+	AUTO(sight_clear) struct sight s = SIGHT_INIT;
+
+	if (sight_take(m, &s, e) < 0)
+		return -1;
+	const char *id = json_str(s.newest, "ID");
+	if (!s.newest || !nomad_alloc_running(s.newest, SPEC_TASK))
+		return not_running(m, &s, e);
+	if (!id || strlen(id) != NOMAD_ID_LEN)
+		return err_set(e, ERR_REMOTE, "Nomad names an allocation without a valid ID");
+	memcpy(ret_id, id, NOMAD_ID_LEN + 1);
+	return 0;
+}
+
 void machine_route(struct machine *m, const char **ret_alloc_id, struct nomad **ret_direct)
 {
 	AUTO(state_clear) struct state s = STATE_INIT;
@@ -43,7 +77,8 @@ void machine_route(struct machine *m, const char **ret_alloc_id, struct nomad **
 
 	*ret_alloc_id = NULL;
 	*ret_direct = NULL;
-	/* a hint that cannot be read is no hint; the commands that need the file tell what is wrong with it */
+	/* a hint that cannot be read is no hint; the commands that need the file tell what is wrong with it
+	 */
 	if (state_load(m, &s, &e) < 0) {
 		log_debug("%s", e.msg);
 		return;
@@ -55,7 +90,8 @@ void machine_route(struct machine *m, const char **ret_alloc_id, struct nomad **
 		return;
 
 	const char *region = m->options->region ? m->options->region : "global";
-	AUTO(freep) char *name = xasprintf("client.%s.nomad", region); /* what clients' certificates are for */
+	AUTO(freep)
+	char *name = xasprintf("client.%s.nomad", region); /* what clients' certificates are for */
 	if (connect_to(m, s.node_addr, name, DIRECT_CONNECT_MS, &m->direct, &e) < 0)
 		log_debug("%s", e.msg);
 	*ret_direct = m->direct;

@@ -350,6 +350,7 @@ int http_curl_error(const struct http *h, CURLcode code, const char *what, struc
 		return err_hint(e, "look at NOMAD_CACERT: a PEM file is wanted");
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_RECV_ERROR:
+	case CURLE_GOT_NOTHING: /* TLS 1.3 refuses a client certificate after the handshake */
 		if (h->tls)
 			return err_hint(
 				e,

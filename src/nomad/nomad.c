@@ -143,9 +143,18 @@ int nomad_job_stop(struct nomad *n, const char *id, bool purge, struct err *e)
 	return call(n, &rq, NULL, &reply, e);
 }
 
+/* A 404 that is not Nomad's own says nothing of the thing: a proxy, or another server, answered. */
+static int own_not_found(struct nomad *n, const char *text, struct err *e)
+{
+	if (e->kind != ERR_NOT_FOUND || strstr(e->msg, text))
+		return -1;
+	e->kind = ERR_REMOTE;
+	return err_hint(e, "is that Nomad which answers at %s?", http_addr(n->http));
+}
+
 int nomad_job(struct nomad *n, const char *id, cJSON **ret, struct err *e)
 {
-	return get(n, "job", id, "", NULL, ret, e);
+	return get(n, "job", id, "", NULL, ret, e) < 0 ? own_not_found(n, "job not found", e) : 0;
 }
 
 int nomad_job_allocations(struct nomad *n, const char *id, struct nomad_wait *w, cJSON **ret, struct err *e)
@@ -170,7 +179,7 @@ int nomad_nodes(struct nomad *n, cJSON **ret, struct err *e)
 
 int nomad_node(struct nomad *n, const char *id, cJSON **ret, struct err *e)
 {
-	return get(n, "node", id, "", NULL, ret, e);
+	return get(n, "node", id, "", NULL, ret, e) < 0 ? own_not_found(n, "node not found", e) : 0;
 }
 
 const cJSON *nomad_newest(const cJSON *allocations)

@@ -55,10 +55,10 @@ install_missing() {
 	[ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ] || have update-ca-certificates ||
 		set -- "$@" ca-certificates
 	[ $# -gt 0 ] || return 0
-	without_curl=$*
-	install_packages "$@" >&2 ||
-		fail "the image lacks: $without_curl, and they could not be installed; use an image that has them, or give the machine a network"
-	case " $without_curl " in *" curl "*) keep_curl ;; esac
+	lacking=$*
+	install_packages "$@" ||
+		fail "the image lacks: $lacking, and they could not be installed; use an image that has them, or give the machine a network"
+	case " $lacking " in *" curl "*) keep_curl ;; esac
 }
 
 # The task `stopped` and the clean-up start from the bare image and may have no network: leave them a curl.
@@ -84,6 +84,8 @@ trust_certificates() {
 
 run() {
 	trap 'exit 0' TERM INT HUP
+	# one log, in order; the provider follows stdout
+	exec 2>&1
 	[ -S "$sock" ] || fail "$sock is no socket: does docker on this client listen there?"
 	{ mkdir -p "$dir" && chmod 700 "$dir"; } || fail "the machine's directory $dir cannot be made"
 	install_missing
@@ -104,7 +106,7 @@ find_curl() {
 		curl=$tools/curl
 		export LD_LIBRARY_PATH="$tools/lib"
 	else
-		install_packages curl >&2 || fail "no curl to talk to docker with"
+		install_packages curl || fail "no curl to talk to docker with"
 		curl=curl
 	fi
 }

@@ -15,18 +15,21 @@ enum match { MATCH_NO, MATCH_MORE, MATCH_WHOLE };
 static enum match match_code(struct marks *m, char c)
 {
 	const char *digits = m->held + m->len + 1;
-	size_t at = m->held_len - m->len; /* 0: the colon; then up to three digits, then a newline */
+	/* 0: the colon; then up to three digits, up to two carriage returns, a newline */
+	size_t at = m->held_len - m->len, n = 0, returns = 0;
+	int code = 0;
 
 	if (at == 0)
 		return c == ':' ? MATCH_MORE : MATCH_NO;
+	for (; n < at - 1 && digits[n] != '\r'; n++)
+		code = code * 10 + (digits[n] - '0');
+	returns = at - 1 - n;
 	if (c >= '0' && c <= '9')
-		return at <= 3 ? MATCH_MORE : MATCH_NO;
-	if (c != '\n' || at == 1)
+		return n < 3 && !returns ? MATCH_MORE : MATCH_NO;
+	if (c == '\r' && n)
+		return returns < 2 ? MATCH_MORE : MATCH_NO;
+	if (c != '\n' || !n)
 		return MATCH_NO;
-
-	int code = 0;
-	for (size_t i = 0; i < at - 1; i++)
-		code = code * 10 + (digits[i] - '0');
 	if (code > 255)
 		return MATCH_NO;
 	m->code = code;
@@ -68,6 +71,7 @@ struct marks_out marks_feed(struct marks *m, const char *data, size_t n)
 			break;
 		case MATCH_WHOLE:
 			m->found = true;
+			m->rest = i + 1;
 			m->held_len = 0;
 			out.len = begin;
 			return out;

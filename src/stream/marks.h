@@ -6,12 +6,13 @@
 
 /*
  * Finds a mark in a stream that comes in pieces: `TEXT` (the ready mark), or `TEXT:CODE` and a newline with
- * CODE being 0 to 255 (the end marks). All else passes through, in order, without a copy; what could be the
- * beginning of the mark is held back until it is known. Pure.
+ * CODE being 0 to 255 (the end marks; a terminal makes of the newline \r\n, or \r\r\n). All else passes
+ * through, in order, without a copy; what could be the beginning of the mark is held back until it is known.
+ * Pure.
  */
 
 #define MARKS_TEXT_MAX 64 /* bytes */
-#define MARKS_CODE_MAX 5  /* bytes: a colon, three digits, a newline */
+#define MARKS_CODE_MAX 7  /* bytes: a colon, three digits, two carriage returns, a newline */
 
 struct marks {
 	char text[MARKS_TEXT_MAX]; /* the first byte is nowhere else in it, so a mark begins anew only there
@@ -23,7 +24,8 @@ struct marks {
 	size_t held_len;
 	char passed[MARKS_TEXT_MAX + MARKS_CODE_MAX]; /* what had been held when the last piece came */
 	bool found;
-	int code; /* when found, and with a code */
+	int code;    /* when found, and with a code */
+	size_t rest; /* when found: where in that piece the bytes behind the mark begin */
 };
 
 /* What may be passed on of a piece: first `held`, then `data`. */

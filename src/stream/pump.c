@@ -2,9 +2,11 @@
 
 #include "clock.h"
 #include "frame.h"
+#include "lines.h"
 #include "log.h"
 #include "marks.h"
 #include "platform.h"
+#include "terminal.h"
 #include "text.h"
 
 #include <assert.h>
@@ -15,9 +17,13 @@
 #include <unistd.h>
 
 /* What bootstrap.sh prints first. */
-#define READY_MARK "\036dpn-ready\n"
-#define MARK_START "\036"
-#define NONCE_LEN  32 /* hexadecimal digits */
+#define READY_MARK     "\036dpn-ready\n"
+#define READY_MARK_TTY "\036dpn-ready" /* what follows is before the start mark */
+#define MARK_START     "\036"
+#define NONCE_LEN                                                                                            \
+	32 /* hexadecimal digits; decimal ones for a terminal, which may change the case of letters */
+#define TERM_MAX 64   /* bytes */
+#define PART_MS  1000 /* for the script's last word */
 
 /*
  * Memory. The largest are stdin (1 MiB) and its frame (1.4 MiB), a message in the decoder (576 KiB) and once
@@ -31,6 +37,7 @@
 #define CONTROL_ROOM ((size_t)16 << 10) /* for control frames behind a data frame that does not get off */
 #define TX_MAX       (FRAME_STDIN_MAX(STDIN_MAX) + CONTROL_ROOM)
 #define TURN_MAX     ((size_t)1 << 20) /* bytes received before the other descriptors get their turn */
+#define LATE_MS      2000              /* poll() returns so much too late only when we were stopped */
 #define SAID_MAX     ((size_t)512)     /* of what came instead of the ready mark, for the error */
 
 /*
@@ -87,12 +94,15 @@ struct pump {
 
 	bool ready;     /* the ready mark has come */
 	bool running;   /* the command is sent, or being sent */
+	bool started;   /* it runs: what comes is its own */
 	bool in_eof;    /* our stdin is at its end */
 	bool in_open;   /* the command was promised a stdin … */
 	bool in_closed; /* … and was told that it has ended */
 	bool tx_broken;
-	bool closed; /* a close frame has come */
-	bool exited; /* an exit frame has come */
+	bool closed;    /* a close frame has come */
+	bool ended;     /* both marks have come, and all before them is written */
+	bool cut_short; /* the line ended before */
+	bool exited;    /* an exit frame has come */
 	int exit_code;
 };
 
@@ -126,7 +136,7 @@ struct pump *pump_new(const struct pump_config *config)
 			 (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(o->fd))))
 			o->kind = OUT_FILE;
 	}
-	marks_init(&p->out[FRAME_STDOUT].marks, READY_MARK, false);
+	marks_init(&p->out[FRAME_STDOUT].marks, config->tty ? READY_MARK_TTY : READY_MARK, false);
 	p->said.max = SAID_MAX;
 	p->heard = clock_ms();
 	p->beat = p->heard + p->config.heartbeat_ms;
@@ -205,7 +215,7 @@ static int fill_tx(struct pump *p, struct err *e)
 		if (n > STDIN_MAX)
 			n = STDIN_MAX;
 	}
-	bool close = !n && p->in_eof && p->in_open && !p->in_closed;
+	bool close = !n && p->in_eof && p->in_open && !p->in_closed && !p->config.tty;
 	if (!n && !close)
 		return 0;
 	if (next_mask(p, mask, e) < 0)
@@ -258,12 +268,19 @@ static int transmit(struct pump *p, struct err *e)
 
 static bool stdin_wanted(const struct pump *p)
 {
-	return p->running && p->in_open && !p->in_eof && p->in_len < STDIN_MAX;
+	return p->started && p->in_open && !p->in_eof && p->in_len < STDIN_MAX;
 }
 
 static bool poll_one(int fd, short events)
 {
 	struct pollfd f = {fd, events, 0};
+
+	return poll(&f, 1, 0) > 0;
+}
+
+static bool poll_hung_up(int fd)
+{
+	struct pollfd f = {fd, 0, 0};
 
 	return poll(&f, 1, 0) > 0;
 }
@@ -276,6 +293,8 @@ static int read_stdin(struct pump *p, struct err *e)
 
 		if (n > 0) {
 			p->in_len += (size_t)n;
+		} else if (n == 0 && p->config.tty && !poll_hung_up(p->config.stdin_fd)) {
+			break; /* ^D, before it was raw again */
 		} else if (n == 0 || errno == EIO || errno == EBADF) {
 			/* EIO: a terminal that is gone, or whose foreground we are not */
 			p->in_eof = true;
@@ -314,6 +333,23 @@ static int queue_output(struct out *o, const char *data, size_t n, struct err *e
 	return 0;
 }
 
+/* After the head: a mark of the script's, with a code. */
+static void expect_mark(struct pump *p, enum frame_stream which)
+{
+	char mark[sizeof(MARK_START) + NONCE_LEN];
+
+	snprintf(mark, sizeof(mark), MARK_START "%s", p->nonce);
+	marks_init(&p->out[which].marks, mark, true);
+}
+
+/* The start mark has come. Until now ^C ended us; now it is the command's. */
+static int start_tty(struct pump *p, struct err *e)
+{
+	p->started = true;
+	expect_mark(p, FRAME_STDOUT);
+	return terminal_raw(p->config.stdin_fd, e);
+}
+
 static int take_output(struct pump *p, enum frame_stream which, const char *data, size_t n, struct err *e)
 {
 	struct out *o = &p->out[which];
@@ -330,6 +366,13 @@ static int take_output(struct pump *p, enum frame_stream which, const char *data
 			return err_set(e, ERR_SYSTEM, "too long"); /* cannot be */
 		p->ready = o->marks.found;
 		return 0;
+	}
+	if (!p->started) { /* echo */
+		size_t rest = o->marks.rest;
+
+		if (!o->marks.found)
+			return 0;
+		return start_tty(p, e) < 0 ? -1 : take_output(p, which, data + rest, n - rest, e);
 	}
 	if (queue_output(o, pass.held, pass.held_len, e) < 0)
 		return -1;
@@ -445,6 +488,20 @@ static ssize_t write_some(const struct out *o)
 	return put;
 }
 
+/* Nobody reads that output any more. Without stdout there is nothing to go on for. */
+static int reader_gone(struct pump *p, enum frame_stream which, int errnum, struct err *e)
+{
+	struct out *o = &p->out[which];
+
+	buf_clear(&o->queue);
+	o->pos = 0;
+	o->gone = true;
+	if (which == FRAME_STDOUT)
+		return err_set(e, ERR_OUTPUT, "write %s: %s", o->name, strerror(errnum));
+	log_debug("exec: write %s: %s", o->name, strerror(errnum));
+	return 0;
+}
+
 static int write_out(struct pump *p, struct err *e)
 {
 	for (size_t i = 0; i < FRAME_STREAMS; i++) {
@@ -456,15 +513,8 @@ static int write_out(struct pump *p, struct err *e)
 			if (put == 0)
 				break;
 			if (put < 0) {
-				int errnum = errno;
-
-				buf_clear(&o->queue);
-				o->pos = 0;
-				o->gone = true;
-				if (i == FRAME_STDOUT)
-					return err_set(e, ERR_OUTPUT, "write %s: %s", o->name,
-						       strerror(errnum));
-				log_debug("exec: write %s: %s", o->name, strerror(errnum));
+				if (reader_gone(p, (enum frame_stream)i, errno, e) < 0)
+					return -1;
 				break;
 			}
 			o->pos += (size_t)put;
@@ -513,6 +563,32 @@ static int heartbeat(struct pump *p, struct err *e)
 	return queue_control(p, WS_PING, &p->sent, sizeof(p->sent), e);
 }
 
+/* The terminal's size, where it is known. */
+static int send_size(struct pump *p, struct err *e)
+{
+	unsigned rows, columns;
+	char *room = tx_room(p);
+	uint8_t mask[4];
+
+	if (!room || !terminal_size(p->config.stdout_fd, &rows, &columns))
+		return 0;
+	if (next_mask(p, mask, e) < 0)
+		return -1;
+	p->tx_end += frame_tty_size(room, rows, columns, mask);
+	return 0;
+}
+
+static int watch_terminal(struct pump *p, struct err *e)
+{
+	if (p->in_eof)
+		return err_set(e, ERR_OUTPUT, "the terminal is gone");
+	if (!terminal_changed())
+		return 0;
+	/* while we were stopped nobody listened */
+	p->heard = clock_ms();
+	return send_size(p, e);
+}
+
 /* Everything that can be done now. */
 static int work(struct pump *p, bool *ret_more, struct err *e)
 {
@@ -520,14 +596,28 @@ static int work(struct pump *p, bool *ret_more, struct err *e)
 		return interrupt_error(e);
 	if (heartbeat(p, e) < 0)
 		return -1;
+	if (p->config.tty && p->started && !p->out[FRAME_STDOUT].gone && watch_terminal(p, e) < 0)
+		return -1;
 	if (receive(p, ret_more, e) < 0 || transmit(p, e) < 0)
 		return -1;
 	if (p->running && write_out(p, e) < 0)
 		return -1;
-	if (clock_left(silence_deadline(p)) == 0)
-		return err_set(e, ERR_CONNECT, "the line to Nomad is silent for %lld s",
-			       (long long)(p->config.silence_ms / 1000));
+	if (clock_left(silence_deadline(p)) == 0) {
+		err_set(e, ERR_CONNECT, "the line to Nomad is silent for %lld s",
+			(long long)(p->config.silence_ms / 1000));
+		return err_hint(e,
+				"is the network, or a VPN, down? The command may still run in the machine");
+	}
 	return 0;
+}
+
+/* To poll: one that is full, or has lost its reader, which poll() tells unasked. */
+static struct pollfd poll_out(const struct pump *p, enum frame_stream which)
+{
+	const struct out *o = &p->out[which];
+	bool full = p->running && queued(o);
+
+	return (struct pollfd){o->gone || (o->marks.found && !full) ? -1 : o->fd, full ? POLLOUT : 0, 0};
 }
 
 static int64_t earliest(int64_t a, int64_t b)
@@ -543,18 +633,34 @@ static int wait_any(struct pump *p, bool more, int64_t deadline, struct err *e)
 		{interrupt_fd(), POLLIN, 0},
 		{-1, (short)((listen ? POLLIN : 0) | (tx_pending(p) ? POLLOUT : 0)), 0},
 		{stdin_wanted(p) ? p->config.stdin_fd : -1, POLLIN, 0},
-		{p->running && queued(&p->out[FRAME_STDOUT]) ? p->out[FRAME_STDOUT].fd : -1, POLLOUT, 0},
-		{p->running && queued(&p->out[FRAME_STDERR]) ? p->out[FRAME_STDERR].fd : -1, POLLOUT, 0},
+		{p->config.tty ? terminal_fd() : -1, POLLIN, 0},
+		poll_out(p, FRAME_STDOUT),
+		poll_out(p, FRAME_STDERR),
 	};
 
 	if (fds[1].events && !line_ended(p))
 		fds[1].fd = p->config.line.fd(p->config.line.arg);
 	deadline = earliest(deadline, earliest(p->beat, earliest(silence_deadline(p), exit_deadline(p))));
-	int64_t ms = more && listen ? 0 : clock_left(deadline);
-	if (poll(fds, ARRAY_SIZE(fds), ms > 60000 ? 60000 : (int)ms) < 0 && errno != EINTR)
-		return err_sys(e, errno, "poll");
-	if (!listen)
+	int64_t begin = clock_ms(), ms = more && listen ? 0 : clock_left(deadline);
+	if (ms > 60000)
+		ms = 60000;
+	if (poll(fds, ARRAY_SIZE(fds), (int)ms) < 0) {
+		if (errno != EINTR)
+			return err_sys(e, errno, "poll");
+		for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+			fds[i].revents = 0;
+	}
+	/* nor does anybody listen while we are stopped (^Z) */
+	if (!listen || clock_ms() > begin + ms + LATE_MS)
 		p->heard = clock_ms();
+	for (size_t i = 0; i < FRAME_STREAMS; i++) {
+		/* a socket's POLLHUP is its end in both directions; a terminal's, that it has gone */
+		bool lost = fds[4 + i].revents & (POLLERR | POLLHUP | POLLNVAL);
+		int errnum = p->out[i].kind == OUT_PIPE && isatty(p->out[i].fd) ? EIO : EPIPE;
+
+		if (lost && reader_gone(p, (enum frame_stream)i, errnum, e) < 0)
+			return -1;
+	}
 	if (fds[2].revents)
 		return read_stdin(p, e);
 	return 0;
@@ -621,35 +727,42 @@ static int wait_ready(struct pump *p, int64_t deadline, bool *ret_again, struct 
 	return 0;
 }
 
-/* What bootstrap.sh reads: the nonce and whether there is a stdin, then the command in one line for printf
- * %b. */
+/* TERM goes into a shell's words and to whoever reads terminfo: nothing odd. "" when it will not do. */
+static const char *safe_term(const char *term)
+{
+	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-";
+
+	return term && strlen(term) <= TERM_MAX && term[strspn(term, good)] == '\0' ? term : "";
+}
+
+/* What bootstrap.sh reads: the nonce and whether there is a stdin, then the command in one line.
+ * bootstrap_tty.sh: the nonce, the terminal, then the command in lines. */
 static int make_head(struct pump *p, const char *command, struct err *e)
 {
 	uint8_t random[NONCE_LEN / 2];
+	unsigned rows = 0, columns = 0;
 
 	if (platform_random(random, sizeof(random), e) < 0)
 		return -1;
-	for (size_t i = 0; i < sizeof(random); i++)
-		snprintf(p->nonce + 2 * i, 3, "%02x", random[i]);
-
-	size_t n = strlen(command);
-	p->head.max = 2 * n + NONCE_LEN + 8;
-	buf_printf(&p->head, "%s %d\n", p->nonce, p->in_open);
-	for (const char *c = command; *c;) {
-		size_t plain = strcspn(c, "\\\n");
-
-		if (buf_add(&p->head, c, plain) < 0)
-			abort();
-		c += plain;
-		if (*c)
-			buf_puts(&p->head, *c++ == '\n' ? "\\n" : "\\\\");
+	for (size_t i = 0; i < sizeof(random); i++) {
+		if (p->config.tty)
+			snprintf(p->nonce + 2 * i, 3, "%02u", random[i] % 100U);
+		else
+			snprintf(p->nonce + 2 * i, 3, "%02x", random[i]);
 	}
-	buf_puts(&p->head, "\n");
-
-	char mark[sizeof(MARK_START) + NONCE_LEN];
-	snprintf(mark, sizeof(mark), MARK_START "%s", p->nonce);
-	for (size_t i = 0; i < FRAME_STREAMS; i++)
-		marks_init(&p->out[i].marks, mark, true);
+	expect_mark(p, FRAME_STDOUT);
+	if (p->config.tty) {
+		p->head.max = 6 * strlen(command) + 256;
+		if (!terminal_size(p->config.stdout_fd, &rows, &columns))
+			rows = 24, columns = 80;
+		buf_printf(&p->head, "%s %u %u %s\n", p->nonce, rows, columns, safe_term(p->config.term));
+		lines_many(&p->head, command);
+		return 0;
+	}
+	expect_mark(p, FRAME_STDERR);
+	p->head.max = 2 * strlen(command) + NONCE_LEN + 8;
+	buf_printf(&p->head, "%s %d\n", p->nonce, p->in_open);
+	lines_one(&p->head, command);
 	return 0;
 }
 
@@ -695,10 +808,12 @@ static void say_goodbye(struct pump *p, bool whole)
 	struct err ignored = ERR_INIT;
 	size_t n = 0;
 
-	if (whole && p->in_open && !p->in_closed && !tx_pending(p))
-		add_last(p, encode_nonce);
-	if (!p->in_closed)
-		p->in_closed = add_last(p, encode_stdin_close);
+	if (!p->config.tty) {
+		if (whole && p->in_open && !p->in_closed && !tx_pending(p))
+			add_last(p, encode_nonce);
+		if (!p->in_closed)
+			add_last(p, encode_stdin_close);
+	}
 	add_last(p, encode_close);
 	if (tx_pending(p) && !p->tx_broken &&
 	    p->config.line.send(p->config.line.arg, p->tx + p->tx_pos, p->tx_end - p->tx_pos, &n, &ignored) <
@@ -717,7 +832,8 @@ int pump_wait_ready(struct pump *p, int64_t deadline, bool *ret_again, struct er
 
 static bool complete(const struct pump *p)
 {
-	return p->out[FRAME_STDOUT].marks.found && p->out[FRAME_STDERR].marks.found;
+	return p->started && p->out[FRAME_STDOUT].marks.found &&
+	       (p->config.tty || p->out[FRAME_STDERR].marks.found);
 }
 
 /* Nothing more will come: what looked like the beginning of a mark was none. */
@@ -756,27 +872,88 @@ static int carry(struct pump *p, bool *ret_complete, struct err *e)
 	}
 }
 
+/*
+ * A terminal has no end that would tell the script that we are done: it waits for the nonce, and says the
+ * mark once more. We wait for that, or the nonce might be lost with the line. Nothing here changes what has
+ * come of it.
+ */
+static void part(struct pump *p)
+{
+	int64_t deadline = clock_ms() + PART_MS;
+	struct out *o = &p->out[FRAME_STDOUT];
+	struct err ignored = ERR_INIT;
+	bool more;
+
+	o->gone = true; /* what comes is an echo */
+	p->in_eof = true;
+	p->in[0] = '\n';
+	memcpy(p->in + 1, p->nonce, NONCE_LEN);
+	p->in[1 + NONCE_LEN] = '\n';
+	p->in_len = NONCE_LEN + 2;
+	expect_mark(p, FRAME_STDOUT);
+	while (!o->marks.found && !p->exited && !line_ended(p) && clock_left(deadline) > 0)
+		if (work(p, &more, &ignored) < 0 || wait_any(p, more, deadline, &ignored) < 0)
+			break;
+	log_debug("exec: the script has %sparted", o->marks.found || p->exited ? "" : "not ");
+	err_clear(&ignored);
+}
+
+/* The head, then all until the end. */
+static int run(struct pump *p, const char *command, bool *ret_whole, struct err *e)
+{
+	if (p->config.tty) {
+		p->in_open = true;
+		if (send_size(p, e) < 0)
+			return -1;
+	} else {
+		/* A stdin at its end from the start is better known to the script before it runs: see
+		 * bootstrap.sh.
+		 */
+		if (poll_one(p->config.stdin_fd, POLLIN) && read_stdin(p, e) < 0)
+			return -1;
+		p->in_open = !p->in_eof || p->in_len;
+	}
+	if (make_head(p, command, e) < 0)
+		return -1;
+	p->running = true;
+	p->started = !p->config.tty;
+	return carry(p, ret_whole, e);
+}
+
 int pump_run(struct pump *p, const char *command, int *ret_status, struct err *e)
 {
 	bool whole = false;
 
 	assert(p->ready && !p->running);
-	/* A stdin at its end from the start is better known to the script before it runs: see bootstrap.sh.
-	 */
-	if (poll_one(p->config.stdin_fd, POLLIN) && read_stdin(p, e) < 0)
-		return -1;
-	p->in_open = !p->in_eof || p->in_len;
-	if (make_head(p, command, e) < 0)
-		return -1;
-	p->running = true;
-	int failed = carry(p, &whole, e);
+	int failed = run(p, command, &whole, e);
+	terminal_restore();
+	if (whole) {
+		*ret_status = p->out[FRAME_STDOUT].marks.code;
+		p->ended = true;
+		if (p->config.tty)
+			part(p);
+	}
 	say_goodbye(p, whole);
 	if (failed < 0)
 		return -1;
 	if (!whole) {
-		end_error(p, e);
-		return err_wrap(e, "the output may be incomplete");
+		p->cut_short = true;
+		return end_error(p, e);
 	}
-	*ret_status = p->out[FRAME_STDOUT].marks.code;
 	return 0;
+}
+
+bool pump_left(const struct pump *p)
+{
+	return p->running && !p->ended && !p->exited;
+}
+
+bool pump_cut_short(const struct pump *p)
+{
+	return p->cut_short;
+}
+
+bool pump_stdin_ended(const struct pump *p)
+{
+	return p->in_closed;
 }

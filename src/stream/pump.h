@@ -24,6 +24,12 @@ struct pump_line {
 struct pump_config {
 	struct pump_line line;
 	int stdin_fd, stdout_fd, stderr_fd; /* borrowed; their flags are never changed */
+	/*
+	 * stdin and stdout are terminals, and the script is bootstrap_tty.sh: raw mode while the command
+	 * runs, the window's size goes over, stderr comes with stdout.
+	 */
+	bool tty;
+	const char *term; /* TERM for the command, or NULL; borrowed */
 
 	/* milliseconds; 0 = what the comment says */
 	int64_t heartbeat_ms; /* 10 s: a heartbeat and a ping, as idle lines get cut (hashicorp/nomad#10579)
@@ -55,5 +61,14 @@ int pump_wait_ready(struct pump *p, int64_t deadline, bool *ret_again, struct er
  * Return: 0, or -1: as stream_run(). The line is of no use afterwards.
  */
 int pump_run(struct pump *p, const char *command, int *ret_status, struct err *e) MUST_CHECK;
+
+/** pump_left() - the command was sent, and runs for all we know. */
+bool pump_left(const struct pump *p);
+
+/** pump_cut_short() - the line ended before both outputs had. */
+bool pump_cut_short(const struct pump *p);
+
+/** pump_stdin_ended() - the command was promised a stdin, and told that it has ended. */
+bool pump_stdin_ended(const struct pump *p);
 
 #endif

@@ -6,15 +6,15 @@
 
 /** Where the next try goes. */
 struct target {
-	struct nomad *nomad;	    /* whom to ask: the node's own agent or a server */
+	struct nomad *nomad; /* whom to ask: the node's own agent or a server */
 	char alloc[NOMAD_ID_LEN + 1];
 	bool remembered; /* the allocation, not looked up */
-	bool direct;	 /* the agent is the node's */
+	bool direct;     /* the agent is the node's */
 };
 
-/** target_choose() - what @route remembers, or else the newest allocation, which must be running, through @n. */
-int target_choose(struct nomad *n, const struct stream_request *rq, const struct stream_route *route,
-		  struct target *ret, struct err *e) MUST_CHECK;
+/** target_choose() - what @route remembers, or else what it finds; through @n where it names no other way. */
+int target_choose(struct nomad *n, const struct stream_route *route, struct target *ret,
+		  struct err *e) MUST_CHECK;
 
 /**
  * target_failed() - leave out of @route what did not work.

@@ -82,7 +82,7 @@ def test_without_a_machine_folder_it_is_looked_up(sim: SimCluster) -> None:
     machine.ok("create", env={"MACHINE_FOLDER": ""})
     sim.clear_requests()
     assert machine.run("command", "echo hi", env={"MACHINE_FOLDER": ""}).out == "hi\n"
-    assert [r.path.rsplit("/", 1)[1] for r in sim.requests] == ["allocations", "exec"]
+    assert [r.path.rsplit("/", 1)[1] for r in sim.requests] == [machine.name, "allocations", "exec"]
 
 
 @pytest.mark.parametrize("stale", ["gone", "stopped"])

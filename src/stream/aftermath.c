@@ -1,0 +1,170 @@
+#include "aftermath.h"
+
+#include "clock.h"
+#include "platform.h"
+#include "text.h"
+
+#define EXPLAIN_MS 2000 /* a client tells the servers of a task's end within 200 ms */
+
+int aftermath_tag(struct aftermath *a, struct err *e)
+{
+	uint8_t random[(sizeof(a->tag) - 1) / 2];
+
+	if (platform_random(random, sizeof(random), e) < 0)
+		return -1;
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(a->tag + 2 * i, 3, "%02x", random[i]);
+	return 0;
+}
+
+char *aftermath_command(const struct aftermath *a)
+{
+	static const char hang_up[] = "for s in $(grep -l '#%s' /proc/[0-9]*/cmdline); do "
+				      "s=${s%%/cmdline}; kill -HUP ${s#/proc/}; done";
+	static const char break_pipe[] = "for s in $(grep -l '#%s' /proc/[0-9]*/cmdline); do "
+					 "s=${s%%/cmdline}; [ -p $s/fd/1 ] && for p in /proc/[0-9]*; do "
+					 "[ $p/fd/1 -ef $s/fd/1 ] && kill -PIPE ${p#/proc/}; done; done";
+
+	return a->tty ? xasprintf(hang_up, a->tag) : xasprintf(break_pipe, a->tag);
+}
+
+/* -- why -- */
+
+static bool out_of_memory(const cJSON *task)
+{
+	const cJSON *event;
+
+	cJSON_ArrayForEach(event, json_get(task, "Events"))
+	{
+		if (text_eq(json_str(event, "Type"), "Terminated") &&
+		    text_eq(json_str(json_get(event, "Details"), "oom_killed"), "true"))
+			return true;
+	}
+	return false;
+}
+
+static int no_memory(struct err *e)
+{
+	err_wrap(e, "the machine ran out of memory and was killed");
+	return err_hint(e, "give it more: NOMAD_MEMORYMB, or NOMAD_MEMORY_MAX_MB");
+}
+
+static char *node_field(struct nomad *n, const cJSON *alloc, bool version)
+{
+	AUTO(json_freep) cJSON *node = NULL;
+	AUTO(err_clear) struct err ignored = ERR_INIT;
+	const char *id = json_str(alloc, "NodeID");
+
+	if (!id || strlen(id) != NOMAD_ID_LEN || nomad_node(n, id, &node, &ignored) < 0)
+		return NULL;
+	const char *s = version ? json_str(json_get(node, "Attributes"), "nomad.version") : json_str(node, "Status");
+	return s ? text_clean(s, strlen(s), 60) : NULL;
+}
+
+static int node_away(const cJSON *alloc, const char *status, struct err *e)
+{
+	const char *name = json_str(alloc, "NodeName");
+	AUTO(freep) char *clean = text_clean(name ? name : "?", strlen(name ? name : "?"), 100);
+
+	err_wrap(e, "the machine's node '%s' is %s", clean, status);
+	return err_hint(e, "the command's outcome is not known; `nomad node status` tells when the node is back");
+}
+
+/* Return: true when @e says why now. */
+static bool explain_allocation(const cJSON *alloc, const char *task_name, struct err *e)
+{
+	const cJSON *task = json_get(json_get(alloc, "TaskStates"), task_name);
+	const char *client = json_str(alloc, "ClientStatus"), *desired = json_str(alloc, "DesiredStatus");
+	const char *next = json_str(alloc, "NextAllocation");
+
+	if (text_eq(client, "lost") || text_eq(client, "unknown")) {
+		node_away(alloc, client, e);
+	} else if (out_of_memory(task)) {
+		no_memory(e);
+	} else if (next && *next) {
+		err_wrap(e, "the machine was replaced by another allocation");
+		err_hint(e, "run the command again: it goes to the new one");
+	} else if (desired && !text_eq(desired, "run")) {
+		err_wrap(e, "the machine was stopped");
+		err_hint(e, "start it: `devpod machine start`, or `devpod up` of its workspace");
+	} else if (nomad_alloc_terminal(alloc) || text_eq(json_str(task, "State"), "dead")) {
+		err_wrap(e, "the machine has ended");
+		err_hint(e, "start it: `devpod machine start`, or `devpod up` of its workspace");
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* A task may have been restarted in its allocation: then its StartedAt is later than our command. Only Nomad's own event
+ * says so for sure. */
+static void explain_line(struct nomad *n, const struct stream_request *rq, const struct aftermath *a,
+			 struct err *e)
+{
+	AUTO(err_clear) struct err ignored = ERR_INIT;
+	struct nomad_wait w = NOMAD_WAIT_INIT;
+	int64_t deadline = clock_ms() + EXPLAIN_MS;
+	bool told = e->status == 0 && e->kind == ERR_REMOTE; /* the process ended: the rest must come */
+
+	for (;;) {
+		AUTO(json_freep) cJSON *alloc = NULL;
+
+		if (nomad_allocation(n, a->alloc, &w, &alloc, &ignored) < 0) {
+			if (ignored.kind == ERR_NOT_FOUND)
+				err_wrap(e, "the machine's allocation is gone");
+			return;
+		}
+		if (explain_allocation(alloc, rq->task, e))
+			return;
+		int64_t left = clock_left(deadline);
+		if (!told || left == 0) {
+			AUTO(freep) char *status = node_field(n, alloc, false);
+
+			if (text_eq(status, "down") || text_eq(status, "disconnected"))
+				node_away(alloc, status, e);
+			return;
+		}
+		w.ms = left;
+	}
+}
+
+/* Nomad 1.9.0's docker driver does not pass the end of stdin on: hashicorp/nomad#24171, #24202. */
+static void explain_stdin(struct nomad *n, const struct aftermath *a, struct err *e)
+{
+	AUTO(err_clear) struct err ignored = ERR_INIT;
+	AUTO(json_freep) cJSON *alloc = NULL;
+
+	if (nomad_allocation(n, a->alloc, NULL, &alloc, &ignored) < 0)
+		return;
+	AUTO(freep) char *version = node_field(n, alloc, true);
+	if (text_eq(version, "1.9.0"))
+		err_hint(e, "the machine's node runs Nomad 1.9.0, where a command is not told that its stdin has ended "
+			    "(hashicorp/nomad#24171): upgrade it");
+}
+
+static void explain_refusal(struct nomad *n, struct err *e)
+{
+	const char *origin = nomad_token_origin(n);
+
+	if (origin)
+		err_hint(e,
+			 "the token from %s needs the capability alloc-exec in this namespace, and the node must not "
+			 "have disable_remote_exec set",
+			 origin);
+	else
+		err_hint(e, "without a token: set NOMAD_TOKEN to one with the capability alloc-exec in this namespace");
+}
+
+int aftermath_explain(struct nomad *n, const struct stream_request *rq, const struct aftermath *a, struct err *e)
+{
+	if (e->kind == ERR_AUTH)
+		explain_refusal(n, e);
+	if (a->cut_short) {
+		explain_line(n, rq, a, e);
+		err_wrap(e, "the output may be incomplete");
+	}
+	/* it hung until the user had enough of it */
+	if (a->left && a->stdin_ended && (e->kind == ERR_INTERRUPTED || e->kind == ERR_CONNECT))
+		explain_stdin(n, a, e);
+	return -1;
+}

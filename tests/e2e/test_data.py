@@ -1,0 +1,374 @@
+"""Whose machine it is, and where its data are: what start, create and delete do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import Cluster, Machine, SimCluster, foreign_job
+
+MakeSim = Callable[..., SimCluster]
+WAYS_OUT = "or give the data up: devpod delete, then devpod up\n"
+
+
+@pytest.fixture
+def nodes(make_sim: MakeSim) -> SimCluster:
+    return make_sim(nodes=[{"name": n} for n in "abc"])
+
+
+def on_node(sim: SimCluster, node: str) -> Machine:
+    """A machine that has run on this node and is stopped."""
+    machine = sim.machine()
+    constraint = f'[{{"attribute":"${{node.unique.name}}","value":"{node}"}}]'
+    machine.ok("create", env={"NOMAD_CONSTRAINTS_JSON": constraint})
+    (machine.dir / "file").write_text("kept")
+    machine.ok("stop")
+    return machine
+
+
+# -- the state file
+
+
+def test_state_file(created: Machine) -> None:
+    """Node and directory, nothing secret; gone after delete."""
+    alloc = created.cluster.running(created.name)
+    assert json.loads(created.state.read_text()) == {
+        "version": 1,
+        "node_id": alloc["NodeID"],
+        "node_name": alloc["NodeName"],
+        "dir": str(created.dir),
+    }
+    created.ok("delete")
+    assert list(created.folder.iterdir()) == []
+
+
+def test_no_machine_folder(sim: SimCluster) -> None:
+    """By hand, without MACHINE_FOLDER: everything works as long as Nomad remembers."""
+    machine = sim.machine(MACHINE_FOLDER="")
+    for command in ("create", "stop", "start", "delete"):
+        machine.ok(command)
+    machine.nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        pytest.param("", "", id="empty"),
+        pytest.param("{", "", id="cut"),
+        pytest.param("[]", "not a state file of this provider's version", id="array"),
+        pytest.param('{"version":2,"node_id":"x","dir":"/x"}', "not a state file of this provider's version", id="newer"),
+        pytest.param('{"version":1}', "not a state file of this provider's version", id="members"),
+    ],
+)
+def test_broken_state_file(sim: SimCluster, text: str, error: str) -> None:
+    """Named, with what to do; nothing is guessed."""
+    machine = sim.machine()
+    machine.state.write_text(text)
+    for command in ("status", "start", "create", "stop", "delete"):
+        told = machine.fails(command)
+        assert f"{machine.state}: {error}" in told and "\nhint: " in told
+    assert sim.requests == []
+
+
+def test_lost_state_file(created: Machine) -> None:
+    """As long as Nomad remembers the job, the file is not needed."""
+    (created.dir / "file").write_text("kept")
+    created.ok("stop")
+    created.state.unlink()
+    assert created.status() == "Stopped"
+    created.ok("start")
+    assert created.command("cat $DEVPOD_MACHINE_DIR/file").out == "kept"
+
+
+# -- garbage collection
+
+
+def test_start_after_gc(nodes: SimCluster) -> None:
+    """Nomad has forgotten the job: Stopped, and start finds the data."""
+    machine = on_node(nodes, "c")
+    nodes.gc()
+    assert machine.status() == "Stopped"
+    assert machine.ok("start").err.splitlines()[1] == "placed on node c"
+    assert machine.command("cat $DEVPOD_MACHINE_DIR/file").out == "kept"
+
+
+def test_delete_after_gc(nodes: SimCluster) -> None:
+    machine = on_node(nodes, "b")
+    box = nodes.add_container("b", mounts=[{"Source": f"{machine.dir}/content", "Destination": "/w"}])
+    nodes.gc()
+    machine.ok("delete")
+    machine.nothing_left()
+    assert nodes.container_state(box) == ""
+
+
+def test_create_after_gc(nodes: SimCluster) -> None:
+    """create of a machine whose data are still there starts it, on their node."""
+    machine = on_node(nodes, "c")
+    nodes.gc()
+    done = machine.ok("create")
+    assert done.err == f"machine '{machine.name}' exists, starting it\nplaced on node c\n"
+    assert (machine.dir / "file").read_text() == "kept"
+
+
+# -- nodes
+
+
+def test_start_on_its_node(nodes: SimCluster) -> None:
+    for node in "abc":
+        machine = on_node(nodes, node)
+        assert machine.ok("start").err.splitlines()[1] == f"placed on node {node}"
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        pytest.param({"status": "down"}, "which is down", id="down"),
+        pytest.param({"eligibility": "ineligible"}, "which takes no jobs now", id="ineligible"),
+        pytest.param({"status": "disconnected"}, "which is disconnected", id="disconnected"),
+    ],
+)
+def test_start_with_its_node_away(nodes: SimCluster, state: dict[str, str], why: str) -> None:
+    """Never empty elsewhere; says the ways out, and registers nothing."""
+    machine = on_node(nodes, "b")
+    nodes.set_node("b", **state)
+    nodes.clear_requests()
+    ident = nodes.node_id("b")
+    assert machine.fails("start") == (
+        f"start machine '{machine.name}': the machine's data are on node b ({machine.dir}), {why}\n"
+        f"hint: bring the node back (nomad node status {ident}; nomad node eligibility -enable), {WAYS_OUT}"
+    )
+    assert not [r for r in nodes.asked() if not r.startswith("GET ")]
+    assert machine.status() == "Stopped"
+    nodes.set_node("b", status="ready", eligibility="eligible")
+    machine.ok("start")
+    assert (machine.dir / "file").read_text() == "kept"
+
+
+def test_start_with_its_node_gone(nodes: SimCluster) -> None:
+    machine = on_node(nodes, "b")
+    nodes.call(lambda c: c.store.nodes.pop(c.node("b").id))
+    error = machine.fails("start")
+    assert error.startswith(
+        f"start machine '{machine.name}': the machine's data are on node b ({machine.dir}), which Nomad no longer knows\n"
+    )
+    assert error.endswith(WAYS_OUT)
+
+
+def test_start_where_its_node_is_full(nodes: SimCluster) -> None:
+    """Waits for its own node, though the others are free."""
+    machine = on_node(nodes, "b")
+    nodes.hog("b", memory=16384)
+    error = machine.fails("start", env={"NOMAD_PLACEMENT_TIMEOUT": "1s"})
+    assert error.startswith(f"start machine '{machine.name}': not placed within 1 s: no node has room now: memory ")
+    assert machine.status() == "Stopped"
+    assert (machine.dir / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        pytest.param({"status": "down"}, "is down", id="down"),
+        pytest.param({"eligibility": "ineligible"}, "takes no jobs (it is ineligible or drains)", id="ineligible"),
+    ],
+)
+def test_delete_with_its_node_away(nodes: SimCluster, state: dict[str, str], why: str) -> None:
+    """Success; what stays there is told."""
+    machine = on_node(nodes, "b")
+    nodes.set_node("b", **state)
+    assert machine.ok("delete").err == (
+        f"deleting machine '{machine.name}'\n"
+        f"warning: node b {why}: the directory {machine.dir} and the devcontainers of this machine stay there\n"
+    )
+    assert nodes.job(machine.name) is None
+    assert machine.status() == "NotFound"
+
+
+def test_its_node_goes_down_while_it_runs(nodes: SimCluster) -> None:
+    """It is not started empty on another node: DevPod would take the empty workspace for good."""
+    machine = nodes.machine()
+    machine.ok("create")
+    (machine.dir / "file").write_text("kept")
+    node = nodes.running(machine.name)["NodeName"]
+    nodes.set_node(node, status="down")
+    nodes.wait_for(lambda c: all(e["Status"] != "pending" for e in c.store.evals.values()))
+    assert [a["NodeName"] for a in nodes.allocs(machine.name)] == [node]
+    assert machine.status() in ("Busy", "Stopped")
+    nodes.set_node(node, status="ready")
+    machine.ok("start")
+    assert machine.command("cat $DEVPOD_MACHINE_DIR/file").out == "kept"
+
+
+def test_delete_while_its_node_is_down(sim: SimCluster) -> None:
+    machine = sim.machine()
+    machine.ok("create")
+    sim.set_node(status="down")
+    done = machine.ok("delete")
+    assert f"warning: node node-0 is down: the directory {machine.dir} " in done.err
+    assert sim.job(machine.name) is None
+
+
+def test_start_elsewhere_asked_for(nodes: SimCluster) -> None:
+    """Options of now that exclude the data's node: an error, not another node."""
+    machine = on_node(nodes, "b")
+    constraint = '[{"attribute":"${node.unique.name}","value":"a"}]'
+    error = machine.fails("start", env={"NOMAD_CONSTRAINTS_JSON": constraint})
+    assert error.startswith(f"start machine '{machine.name}': no node fits: filtered out by constraint: ")
+    assert machine.status() == "Stopped"
+
+
+def test_host_dir_changed(created: Machine, tmp_path: Path) -> None:
+    """The directory of the first time stays the machine's."""
+    created.ok("stop")
+    created.ok("start", env={"NOMAD_HOST_DIR": f"{tmp_path}/other"})
+    assert created.command("echo $DEVPOD_MACHINE_DIR").out == f"{created.dir}\n"
+    created.ok("delete", env={"NOMAD_HOST_DIR": f"{tmp_path}/other"})
+    created.nothing_left()
+
+
+def test_failed_start_keeps_data(created: Machine) -> None:
+    """start that fails leaves it stopped, with all it has."""
+    (created.dir / "file").write_text("kept")
+    created.ok("stop")
+    error = created.fails("start", env={"NOMAD_IMAGE": "127.0.0.1:1/no-such:1"})
+    assert "did not start: Failed to pull `127.0.0.1:1/no-such:1`" in error
+    assert created.status() == "Stopped"
+    assert (created.dir / "file").read_text() == "kept"
+    created.ok("start")
+    assert created.status() == "Running"
+
+
+def test_delete_with_a_broken_image(created: Machine) -> None:
+    """The clean-up does not need the image that cannot be had any more."""
+    created.ok("stop")
+    done = created.ok("delete", env={"NOMAD_IMAGE": "127.0.0.1:1/no-such:1"})
+    assert "trying it with the image ubuntu:22.04" in done.err
+    created.nothing_left()
+
+
+def test_delete_never_placed(sim: SimCluster) -> None:
+    """A machine that waits for a place."""
+    machine = sim.machine()
+    sim.hog(memory=16384)
+    with machine.popen("create") as process:
+        sim.wait_for(lambda c: any(e["Status"] == "blocked" for e in c.store.evals.values()))
+        process.kill()
+        process.wait()
+    assert machine.status() == "Busy"
+    machine.ok("delete")
+    machine.nothing_left()
+
+
+def test_delete_after_a_killed_create(sim: SimCluster) -> None:
+    """SIGKILL leaves what it leaves; delete finds it without a state file."""
+    machine = sim.machine()
+    sim.rule("GET /v1/client/fs/logs", "delay", delay=86400)
+    with machine.popen("create") as process:
+        sim.wait_request("GET /v1/client/fs/logs")
+        process.kill()
+        process.wait()
+    sim.clear_faults()
+    assert machine.status() == "Running" and not machine.state.exists()
+    machine.ok("delete")
+    machine.nothing_left()
+
+
+# -- whose it is
+
+
+def test_foreign_job(cluster: Cluster) -> None:
+    """A job of that name that is not ours is left alone by every command."""
+    machine = cluster.machine()
+    cluster.put_job(foreign_job(machine.name))
+    alloc = cluster.wait_alloc(machine.name, "running")["ID"]
+    wanted = (
+        f"job '{machine.name}' exists in Nomad and is not a machine of this provider\n"
+        f"hint: give the workspace another name, or look at it with: nomad job status {machine.name}\n"
+    )
+    for command in ("create", "start", "stop", "delete"):
+        assert machine.fails(command) == f"{command} machine '{machine.name}': {wanted}"
+    assert machine.fails("status") == wanted
+    assert cluster.running(machine.name)["ID"] == alloc
+
+
+def test_foreign_cleanup_job(sim: SimCluster) -> None:
+    machine = sim.machine()
+    machine.ok("create")
+    sim.put_job(foreign_job(machine.cleanup))
+    sim.wait_alloc(machine.cleanup, "running")
+    error = machine.fails("delete")
+    assert f"job '{machine.cleanup}' exists in Nomad and is not ours\n" in error
+    assert sim.running(machine.cleanup)
+    assert machine.dir.is_dir()
+
+
+def test_other_owner(sim: SimCluster) -> None:
+    """create of somebody else's machine of the same name is refused; alive or dead."""
+    machine = sim.machine()
+    meta = {
+        "devpod_provider": "devpod-provider-nomad",
+        "devpod_machine": machine.name,
+        "devpod_owner": "eve@elsewhere",
+    }
+    sim.put_job(foreign_job(machine.name, **meta))
+    sim.wait_alloc(machine.name, "running")
+    wanted = (
+        f"create machine '{machine.name}': a machine of that name exists and belongs to eve@elsewhere\n"
+        "hint: give the workspace another name, or use another NOMAD_NAMESPACE\n"
+    )
+    assert machine.fails("create") == wanted
+    sim.call(lambda c: c.deregister("default", machine.name, purge=False))
+    sim.wait_alloc(machine.name, "complete", "failed")
+    assert machine.fails("create") == wanted
+
+
+def test_adopts_one_that_starts(sim: SimCluster) -> None:
+    """create beside a create that was cut short: waits for the same machine."""
+    machine = sim.machine()
+    sim.client.pull_delay = 0.5
+    with machine.popen("create", env={"NOMAD_IMAGE": "slow:1"}) as process:
+        sim.wait_alloc(machine.name, "pending")
+        process.kill()
+        process.wait()
+    assert machine.ok("create").err.splitlines()[0] == f"machine '{machine.name}' runs already"
+    assert machine.status() == "Running"
+    assert len(sim.allocs(machine.name)) == 1
+    assert machine.state.exists()
+
+
+def test_create_of_a_dead_one(created: Machine) -> None:
+    created.ok("stop")
+    assert created.ok("create").err.startswith(f"machine '{created.name}' exists, starting it\nplaced on node ")
+    assert created.status() == "Running"
+
+
+def test_two_creates_at_once(cluster: Cluster) -> None:
+    """One machine, and both are told that it is ready."""
+    machine = cluster.machine()
+    both = [machine.popen("create") for _ in range(2)]
+    ends = [machine.provider.finish(p) for p in both]
+    assert [e.code for e in ends] == [0, 0], [e.err for e in ends]
+    assert len(cluster.allocs(machine.name)) == 1
+    assert machine.status() == "Running"
+
+
+def test_two_deletes_at_once(created: Machine) -> None:
+    both = [created.popen("delete") for _ in range(2)]
+    ends = [created.provider.finish(p) for p in both]
+    assert 0 in [e.code for e in ends], [e.err for e in ends]
+    created.ok("delete")
+    created.nothing_left()
+
+
+def test_start_while_it_stops(sim: SimCluster) -> None:
+    """start waits until it has stopped, then starts it."""
+    machine = sim.machine()
+    machine.ok("create")
+    sim.stand_in("curl", "sleep 0.5; echo '[]'; echo 200")
+    with machine.popen("stop") as process:
+        sim.wait_request(f"DELETE /v1/job/{machine.name}")
+        done = machine.ok("start")
+        assert "waiting until the machine has stopped\n" in done.err
+        machine.provider.finish(process)
+    assert machine.status() == "Running"
