@@ -17,10 +17,10 @@ bool terminal_size(int fd, unsigned *ret_rows, unsigned *ret_columns);
 
 /**
  * terminal_raw() - every key comes as it is, and nothing is echoed, until terminal_restore().
- * Its modes are restored on every other way out too: exit(), a signal that ends us (those of platform.h are the
- * caller's), a crash, ASan's end. While we are stopped (SIGTSTP) they are what they were; with SIGCONT it is raw
- * again, if we are in the foreground. In the background nothing is changed: the terminal is another's then. Called in
- * the background, it stops us until we are not (SIGTTOU).
+ * Its modes are restored on every other way out too: exit(), a signal that ends us (those of platform.h are
+ * the caller's), a crash, ASan's end. While we are stopped (SIGTSTP) they are what they were; with SIGCONT it
+ * is raw again, if we are in the foreground. In the background nothing is changed: the terminal is another's
+ * then. Called in the background, it stops us until we are not (SIGTTOU).
  */
 int terminal_raw(int fd, struct err *e) MUST_CHECK;
 

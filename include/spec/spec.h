@@ -24,7 +24,6 @@
 #define SPEC_META_OWNER    "devpod_owner" /* user@host that created it */
 #define SPEC_META_VERSION  "devpod_provider_version"
 #define SPEC_META_START    "devpod_start" /* another one at every start, or Nomad would not start it again */
-#define SPEC_META_NODE     "devpod_node"  /* the node that has the data, once that is known */
 #define SPEC_META_DIR      "devpod_dir"   /* the machine's directory there */
 
 #define SPEC_PROVIDER     "devpod-provider-nomad"
@@ -60,6 +59,12 @@ char *spec_dir(const struct options *o, const char *machine_id);
 
 /** spec_is_ours() - the job's Meta says that this provider made it for that machine. */
 bool spec_is_ours(const cJSON *job, const char *machine_id);
+
+/**
+ * spec_node() - the node that the job is bound to, borrowed, or NULL: a constraint, since Meta cannot change
+ * without a restart.
+ */
+const char *spec_node(const cJSON *job);
 
 /** spec_meta() - a member of the job's Meta, borrowed, or NULL. */
 const char *spec_meta(const cJSON *job, const char *name);

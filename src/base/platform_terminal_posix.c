@@ -20,14 +20,15 @@
 void __sanitizer_set_death_callback(void (*callback)(void));
 #endif
 
-/* What ends us without asking. What they were before is restored, so that each still does its work: ASan's handlers
- * too. */
-static const int deadly[] = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,  SIGABRT, SIGQUIT,
+/* What ends us without asking. What they were before is restored, so that each still does its work: ASan's
+ * handlers too. */
+static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE,  SIGILL,  SIGABRT, SIGQUIT,
 			     SIGTRAP, SIGSYS, SIGALRM, SIGUSR1, SIGUSR2};
 
 enum { WINCH, CONT, TSTP, FIRST_DEADLY, HANDLERS = FIRST_DEADLY + ARRAY_SIZE(deadly) };
 
-/* All that handlers read is written while it is of no use to them: before `raw` is set, after it is cleared. */
+/* All that handlers read is written while it is of no use to them: before `raw` is set, after it is cleared.
+ */
 static struct {
 	volatile sig_atomic_t raw;
 	int fd;
@@ -120,7 +121,8 @@ static void on_deadly(int sig, siginfo_t *info, void *context)
 	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
 		if (deadly[i] == sig)
 			sigaction(sig, &terminal.old[FIRST_DEADLY + i], NULL);
-	/* A fault happens again on return, for whoever was there before us; what somebody sent must be sent again. */
+	/* A fault happens again on return, for whoever was there before us; what somebody sent must be sent
+	 * again. */
 	if (info->si_code <= 0 || sig == SIGALRM)
 		raise(sig);
 }

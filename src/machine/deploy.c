@@ -60,7 +60,7 @@ static int forget_unstarted(struct machine *m, struct sight *s, struct err *e)
 {
 	const char *id = m->options->machine_id;
 
-	if (retire_job(m, id, PULL_PATIENCE_MS, e) < 0 && e->kind == ERR_TIMEOUT) {
+	if (retire_job(m, id, PULL_PATIENCE_MS, NULL, e) < 0 && e->kind == ERR_TIMEOUT) {
 		const char *node = json_str(s->newest, "NodeName"), *dir = spec_meta(s->job, SPEC_META_DIR);
 
 		err_clear(e);
@@ -69,9 +69,8 @@ static int forget_unstarted(struct machine *m, struct sight *s, struct err *e)
 			 node ? node : "?", dir ? dir : "?");
 		return nomad_job_stop(m->nomad, id, true, e);
 	}
-	if (e->kind != ERR_NONE && (e->kind != ERR_REMOTE || e->status))
+	if (e->kind != ERR_NONE)
 		return -1;
-	err_clear(e);
 	/* it may have started meanwhile */
 	sight_clear(s);
 	if (sight_take(m, s, e) < 0)
@@ -81,41 +80,59 @@ static int forget_unstarted(struct machine *m, struct sight *s, struct err *e)
 	return nomad_job_stop(m->nomad, id, true, e);
 }
 
-/* Take back what this process has registered under that stamp, with all it left; tell what could not be. */
-static void roll_back(struct machine *m, const char *stamp, bool forget)
+/* Undo what was registered under that stamp: stop it, or forget it with all it left. */
+static int take_back(struct machine *m, const char *stamp, bool forget, struct err *e)
 {
 	AUTO(sight_clear) struct sight s = SIGHT_INIT;
+	AUTO(err_clear) struct err containers = ERR_INIT;
+	const char *id = m->options->machine_id;
+
+	if (sight_take(m, &s, e) < 0)
+		return -1;
+	if (!s.job || !text_eq(spec_meta(s.job, SPEC_META_START), stamp))
+		return 0;
+	log_info("taking back machine '%s'", id);
+	if (forget && !s.data.node_id)
+		return forget_unstarted(m, &s, e);
+	/* the state file: should this be cut short, delete knows the node */
+	if (state_save(m, &s.data, e) < 0 || retire_job(m, id, RETIRE_MS, forget ? NULL : &containers, e) < 0)
+		return -1;
+	if (!forget) {
+		err_move(e, &containers);
+		return e->kind != ERR_NONE ? -1 : 0;
+	}
+	if (retire_data(m, &s.data, e) < 0 || nomad_job_stop(m->nomad, id, true, e) < 0)
+		return -1;
+	return state_remove(m, e);
+}
+
+/* After a failure; tells what could not be undone. */
+static void roll_back(struct machine *m, const char *stamp, bool forget)
+{
 	AUTO(err_clear) struct err e = ERR_INIT;
 	const char *id = m->options->machine_id;
 
 	/* after a signal: a second one ends this too */
 	interrupt_acknowledge();
-	if (sight_take(m, &s, &e) < 0)
-		goto tell;
-	if (!s.job || !text_eq(spec_meta(s.job, SPEC_META_START), stamp))
+	if (take_back(m, stamp, forget, &e) == 0)
 		return;
-	log_info("taking back machine '%s'", id);
-	/* the state file: should this be cut short, delete knows the node */
-	if (s.data.node_id && state_save(m, &s.data, &e) < 0)
-		goto tell;
-	if (forget && !s.data.node_id) {
-		forget_unstarted(m, &s, &e);
-		goto tell;
-	}
-	/* a devcontainer that could not be stopped is removed by the clean-up: that one's failure counts */
-	if (retire_job(m, id, RETIRE_MS, &e) < 0 && (e.kind != ERR_REMOTE || e.status || !forget))
-		goto tell;
-	err_clear(&e);
-	if (!forget)
-		return;
-	if (retire_data(m, &s.data, &e) < 0)
-		goto tell;
-	if (nomad_job_stop(m->nomad, id, true, &e) < 0 || state_remove(m, &e) < 0)
-		goto tell;
-tell:
-	if (e.kind == ERR_NONE)
-		return;
-	log_warn("could not take back all of it: %s; try: nomad job stop -purge %s", e.msg, id);
+	log_warn("could not take back all of it: %s; try: nomad job stop %s%s", e.msg,
+		 forget ? "-purge " : "", id);
+}
+
+/*
+ * From now on the machine belongs to its node: neither a drain nor `nomad alloc stop` may start it elsewhere,
+ * empty. A constraint that the node meets changes the job in place, the task goes on (measured).
+ */
+static int pin(struct machine *m, struct spec_request *rq, const cJSON *alloc, uint64_t expect, struct err *e)
+{
+	struct nomad_registered unused;
+
+	rq->node_id = json_str(alloc, "NodeID");
+	AUTO(json_freep) cJSON *job = spec_machine(rq);
+	if (nomad_job_register(m->nomad, job, &expect, &unused, e) < 0)
+		return err_wrap(e, "bind the machine to its node");
+	return 0;
 }
 
 /*
@@ -135,13 +152,16 @@ static int deploy(struct machine *m, const struct sight *s, struct err *e)
 
 	if (!stamp)
 		return -1;
-	job = spec_machine(&(struct spec_request){.options = m->options,
-						  .machine_id = m->options->machine_id,
-						  .owner = m->owner,
-						  .version = m->version,
-						  .start = stamp,
-						  .node_id = s->data.node_id,
-						  .dir = dir});
+	struct spec_request rq = {
+		.options = m->options,
+		.machine_id = m->options->machine_id,
+		.owner = m->owner,
+		.version = m->version,
+		.start = stamp,
+		.node_id = s->data.node_id,
+		.dir = dir,
+	};
+	job = spec_machine(&rq);
 	int failed = nomad_job_register(m->nomad, job, &expect, &registered, e);
 	if (failed && e->kind == ERR_CONFLICT)
 		return -1;
@@ -162,6 +182,8 @@ static int deploy(struct machine *m, const struct sight *s, struct err *e)
 	}
 	if (!failed)
 		failed = note_node(m, alloc, dir, e);
+	if (!failed && !s->data.node_id)
+		failed = pin(m, &rq, alloc, registered.job_modify_index, e);
 	if (failed)
 		roll_back(m, stamp, is_new);
 	return failed;
@@ -207,7 +229,7 @@ static int start_dead(struct machine *m, struct sight *s, struct err *e)
 {
 	if (!sight_settled(s)) {
 		log_info("waiting until the machine has stopped");
-		if (retire_job(m, m->options->machine_id, RETIRE_MS, e) < 0)
+		if (retire_job(m, m->options->machine_id, RETIRE_MS, NULL, e) < 0)
 			return -1;
 		sight_clear(s);
 		if (sight_take(m, s, e) < 0)

@@ -143,7 +143,8 @@ void sight_clear(struct sight *s)
 	*s = (struct sight)SIGHT_INIT;
 }
 
-/* The truth is where the machine ran last; Meta and the state file are for when Nomad has forgotten that. */
+/* The truth is where the machine ran last; the job's constraint and the state file are for when Nomad has
+ * forgotten that. */
 static void find_data(struct machine *m, struct sight *s, struct state *file)
 {
 	const cJSON *alloc, *last = NULL;
@@ -161,8 +162,8 @@ static void find_data(struct machine *m, struct sight *s, struct state *file)
 	if (last) {
 		s->data.node_id = xstrdup(json_str(last, "NodeID"));
 		s->data.node_name = xstrdup(json_str(last, "NodeName"));
-	} else if (s->job && spec_meta(s->job, SPEC_META_NODE)) {
-		s->data.node_id = xstrdup(spec_meta(s->job, SPEC_META_NODE));
+	} else if (s->job && spec_node(s->job)) {
+		s->data.node_id = xstrdup(spec_node(s->job));
 	} else if (file->node_id) {
 		s->data.node_id = TAKE(file->node_id);
 		s->data.node_name = TAKE(file->node_name);

@@ -49,6 +49,7 @@ struct state {
 void state_clear(struct state *s);
 /** state_load() - no file: 0 and an empty state. A broken file is an error that names it. */
 int state_load(const struct machine *m, struct state *ret, struct err *e) MUST_CHECK;
+/** state_save() - nothing when it names no node. */
 int state_save(const struct machine *m, const struct state *s, struct err *e) MUST_CHECK;
 int state_remove(const struct machine *m, struct err *e) MUST_CHECK;
 
@@ -125,8 +126,13 @@ int observe(struct machine *m, const struct observation *what, cJSON **ret_alloc
 
 #define RETIRE_MS 180000 /* the kill timeout, the task `stopped`, and a slow node */
 
-/** retire_job() - deregister and wait, settle_ms at the most, until every allocation is terminal. */
-int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct err *e) MUST_CHECK;
+/**
+ * retire_job() - deregister and wait, settle_ms at the most, until every allocation is terminal.
+ * @ret_containers: set, with 0 returned, when the devcontainers may still run; to be cleared. NULL: does not
+ * matter.
+ */
+int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct err *ret_containers,
+	       struct err *e) MUST_CHECK;
 /** retire_data() - run the clean-up job for what @where names. A node that is away: told, and a success. */
 int retire_data(struct machine *m, const struct state *where, struct err *e) MUST_CHECK;
 

@@ -49,20 +49,21 @@ static int await_settled(struct machine *m, const char *job_id, int64_t settle_m
 }
 
 /* The task that stops the devcontainers may have failed: the user must know what still runs. */
-static int check_stopped_task(struct machine *m, const cJSON *allocations, struct err *e)
+static void check_stopped_task(struct machine *m, const cJSON *allocations, struct err *ret)
 {
 	const cJSON *newest = nomad_newest(allocations);
 	AUTO(err_clear) struct err why = ERR_INIT;
 
 	if (!newest || !json_is_true(task_state(newest, SPEC_TASK_STOPPED), "Failed"))
-		return 0;
+		return;
 	alloc_failure(m, newest, SPEC_TASK_STOPPED, &why);
-	err_set(e, ERR_REMOTE, "the machine is stopped, its devcontainers may still run: %s", why.msg);
 	const char *node = json_str(newest, "NodeName");
-	return err_hint(e, "look at the containers on node %s: docker ps", node ? node : "?");
+	err_set(ret, ERR_REMOTE, "the machine is stopped, its devcontainers may still run: %s", why.msg);
+	err_hint(ret, "look at the containers on node %s: docker ps", node ? node : "?");
 }
 
-int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct err *e)
+int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct err *ret_containers,
+	       struct err *e)
 {
 	AUTO(json_freep) cJSON *allocations = NULL;
 
@@ -70,12 +71,15 @@ int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct 
 		return -1;
 	if (await_settled(m, job_id, settle_ms, &allocations, e) < 0)
 		return -1;
-	return check_stopped_task(m, allocations, e);
+	if (ret_containers)
+		check_stopped_task(m, allocations, ret_containers);
+	return 0;
 }
 
 int machine_stop(struct machine *m, struct err *e)
 {
 	AUTO(sight_clear) struct sight s = SIGHT_INIT;
+	AUTO(err_clear) struct err containers = ERR_INIT;
 	const char *id = m->options->machine_id;
 
 	if (sight_take(m, &s, e) < 0)
@@ -84,11 +88,11 @@ int machine_stop(struct machine *m, struct err *e)
 		return 0;
 	log_info("stopping machine '%s'", id);
 	/* before it is stopped: once Nomad forgets the dead job, this file is what still knows the node */
-	if (s.data.node_id && state_save(m, &s.data, e) < 0)
+	if (state_save(m, &s.data, e) < 0)
 		return err_wrap(e, "stop machine '%s'", id);
-	if (retire_job(m, id, RETIRE_MS, e) < 0)
-		return err_wrap(e, "stop machine '%s'", id);
-	return 0;
+	if (retire_job(m, id, RETIRE_MS, &containers, e) == 0)
+		err_move(e, &containers);
+	return e->kind != ERR_NONE ? err_wrap(e, "stop machine '%s'", id) : 0;
 }
 
 /* Return: 1 when the node can run a job, 0 when it is away (told), -1 on error. */
@@ -194,22 +198,17 @@ int retire_data(struct machine *m, const struct state *where, struct err *e)
 int machine_delete(struct machine *m, struct err *e)
 {
 	AUTO(sight_clear) struct sight s = SIGHT_INIT;
-	AUTO(err_clear) struct err stopped = ERR_INIT;
 	const char *id = m->options->machine_id;
 
 	if (sight_take(m, &s, e) < 0)
 		return err_wrap(e, "delete machine '%s'", id);
 	if (s.job || s.data.node_id)
 		log_info("deleting machine '%s'", id);
-	if (s.data.node_id && state_save(m, &s.data, e) < 0)
+	if (state_save(m, &s.data, e) < 0)
 		return err_wrap(e, "delete machine '%s'", id);
-	/* a devcontainer that could not be stopped is removed by the clean-up: its own failure is the one
-	 * that counts */
-	if (s.job && retire_job(m, id, RETIRE_MS, &stopped) < 0 &&
-	    (stopped.kind != ERR_REMOTE || stopped.status)) {
-		err_move(e, &stopped);
+	/* the clean-up removes also what could not be stopped */
+	if (s.job && retire_job(m, id, RETIRE_MS, NULL, e) < 0)
 		return err_wrap(e, "delete machine '%s'", id);
-	}
 	if (s.data.node_id && retire_data(m, &s.data, e) < 0) {
 		err_wrap(e, "delete machine '%s'", id);
 		return err_hint(e, "the job stays in Nomad, dead, so that delete can be tried again");

@@ -53,7 +53,7 @@ int state_load(const struct machine *m, struct state *ret, struct err *e)
 
 int state_save(const struct machine *m, const struct state *s, struct err *e)
 {
-	if (!m->state_path)
+	if (!m->state_path || !s->node_id)
 		return 0;
 	AUTO(json_freep) cJSON *json = json_object();
 

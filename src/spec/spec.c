@@ -5,6 +5,7 @@
 
 #define NS_PER_S       INT64_C(1000000000)
 #define KILL_TIMEOUT_S 30
+#define NODE_ID        "${node.unique.id}"
 #define DOCKER_SOCK    "/var/run/docker.sock"
 #define REGISTRY_CERTS "/etc/docker/certs.d:/etc/docker/certs.d:ro"
 #define REGISTRY_CA    "/usr/local/share/ca-certificates/registry.cluster.crt"
@@ -32,7 +33,7 @@ static void add_constraints(cJSON *job, const struct spec_request *rq, bool user
 	/* the machine script and docker.sock are Linux's */
 	json_push(list, constraint("${attr.kernel.name}", "=", "linux"));
 	if (rq->node_id)
-		json_push(list, constraint("${node.unique.id}", "=", rq->node_id));
+		json_push(list, constraint(NODE_ID, "=", rq->node_id));
 	if (!users)
 		return;
 	cJSON_ArrayForEach (c, rq->options->constraints) {
@@ -55,8 +56,6 @@ static void add_meta(cJSON *job, const struct spec_request *rq, const char *kind
 	json_put_str(meta, SPEC_META_VERSION, rq->version);
 	json_put_str(meta, SPEC_META_START, rq->start);
 	json_put_str(meta, SPEC_META_DIR, rq->dir);
-	if (rq->node_id)
-		json_put_str(meta, SPEC_META_NODE, rq->node_id);
 }
 
 static cJSON *new_job(const struct spec_request *rq, const char *id, const char *pool)
@@ -82,7 +81,7 @@ static cJSON *new_job(const struct spec_request *rq, const char *id, const char 
 static cJSON *new_group(cJSON *job, int64_t disk_mb)
 {
 	cJSON *group = json_push(json_put(job, "TaskGroups", json_array()), json_object());
-	cJSON *restart, *reschedule, *disk;
+	cJSON *restart, *reschedule, *disconnect, *disk;
 
 	json_put_str(group, "Name", SPEC_GROUP);
 	json_put_int(group, "Count", 1);
@@ -94,6 +93,10 @@ static cJSON *new_group(cJSON *job, int64_t disk_mb)
 	reschedule = json_put(group, "ReschedulePolicy", json_object());
 	json_put_int(reschedule, "Attempts", 0);
 	json_put_bool(reschedule, "Unlimited", false);
+	/* its data are on that node alone: a replacement elsewhere would be an empty machine (scheduler's
+	 * filters.go) */
+	disconnect = json_put(group, "Disconnect", json_object());
+	json_put_bool(disconnect, "Replace", false);
 	disk = json_put(group, "EphemeralDisk", json_object());
 	json_put_int(disk, "SizeMB", disk_mb);
 	return json_put(group, "Tasks", json_array());
@@ -226,4 +229,14 @@ bool spec_is_ours(const cJSON *job, const char *machine_id)
 {
 	return text_eq(spec_meta(job, SPEC_META_PROVIDER), SPEC_PROVIDER) &&
 	       text_eq(spec_meta(job, SPEC_META_MACHINE), machine_id);
+}
+
+const char *spec_node(const cJSON *job)
+{
+	const cJSON *c;
+
+	cJSON_ArrayForEach (c, json_get(job, "Constraints"))
+		if (text_eq(json_str(c, "LTarget"), NODE_ID))
+			return json_str(c, "RTarget");
+	return NULL;
 }

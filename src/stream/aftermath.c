@@ -34,8 +34,7 @@ static bool out_of_memory(const cJSON *task)
 {
 	const cJSON *event;
 
-	cJSON_ArrayForEach(event, json_get(task, "Events"))
-	{
+	cJSON_ArrayForEach (event, json_get(task, "Events")) {
 		if (text_eq(json_str(event, "Type"), "Terminated") &&
 		    text_eq(json_str(json_get(event, "Details"), "oom_killed"), "true"))
 			return true;
@@ -57,7 +56,8 @@ static char *node_field(struct nomad *n, const cJSON *alloc, bool version)
 
 	if (!id || strlen(id) != NOMAD_ID_LEN || nomad_node(n, id, &node, &ignored) < 0)
 		return NULL;
-	const char *s = version ? json_str(json_get(node, "Attributes"), "nomad.version") : json_str(node, "Status");
+	const char *s =
+		version ? json_str(json_get(node, "Attributes"), "nomad.version") : json_str(node, "Status");
 	return s ? text_clean(s, strlen(s), 60) : NULL;
 }
 
@@ -67,7 +67,8 @@ static int node_away(const cJSON *alloc, const char *status, struct err *e)
 	AUTO(freep) char *clean = text_clean(name ? name : "?", strlen(name ? name : "?"), 100);
 
 	err_wrap(e, "the machine's node '%s' is %s", clean, status);
-	return err_hint(e, "the command's outcome is not known; `nomad node status` tells when the node is back");
+	return err_hint(
+		e, "the command's outcome is not known; `nomad node status` tells when the node is back");
 }
 
 /* Return: true when @e says why now. */
@@ -96,8 +97,8 @@ static bool explain_allocation(const cJSON *alloc, const char *task_name, struct
 	return true;
 }
 
-/* A task may have been restarted in its allocation: then its StartedAt is later than our command. Only Nomad's own event
- * says so for sure. */
+/* A task may have been restarted in its allocation: then its StartedAt is later than our command. Only
+ * Nomad's own event says so for sure. */
 static void explain_line(struct nomad *n, const struct stream_request *rq, const struct aftermath *a,
 			 struct err *e)
 {
@@ -138,7 +139,8 @@ static void explain_stdin(struct nomad *n, const struct aftermath *a, struct err
 		return;
 	AUTO(freep) char *version = node_field(n, alloc, true);
 	if (text_eq(version, "1.9.0"))
-		err_hint(e, "the machine's node runs Nomad 1.9.0, where a command is not told that its stdin has ended "
+		err_hint(e, "the machine's node runs Nomad 1.9.0, where a command is not told that its stdin "
+			    "has ended "
 			    "(hashicorp/nomad#24171): upgrade it");
 }
 
@@ -148,14 +150,17 @@ static void explain_refusal(struct nomad *n, struct err *e)
 
 	if (origin)
 		err_hint(e,
-			 "the token from %s needs the capability alloc-exec in this namespace, and the node must not "
+			 "the token from %s needs the capability alloc-exec in this namespace, and the node "
+			 "must not "
 			 "have disable_remote_exec set",
 			 origin);
 	else
-		err_hint(e, "without a token: set NOMAD_TOKEN to one with the capability alloc-exec in this namespace");
+		err_hint(e, "without a token: set NOMAD_TOKEN to one with the capability alloc-exec in this "
+			    "namespace");
 }
 
-int aftermath_explain(struct nomad *n, const struct stream_request *rq, const struct aftermath *a, struct err *e)
+int aftermath_explain(struct nomad *n, const struct stream_request *rq, const struct aftermath *a,
+		      struct err *e)
 {
 	if (e->kind == ERR_AUTH)
 		explain_refusal(n, e);

@@ -18,15 +18,17 @@ struct aftermath {
 int aftermath_tag(struct aftermath *a, struct err *e) MUST_CHECK;
 
 /**
- * aftermath_command() - what ends that command, for a shell in the same machine, for free(). A terminal is hung up: its
- * session's leader goes, the kernel tells the others. Without one SIGPIPE goes to those that hold the command's stdout.
+ * aftermath_command() - what ends that command, for a shell in the same machine, for free(). A terminal is
+ * hung up: its session's leader goes, the kernel tells the others. Without one SIGPIPE goes to those that
+ * hold the command's stdout.
  */
 char *aftermath_command(const struct aftermath *a);
 
 /**
- * aftermath_explain() - say in @e why, as far as Nomad knows: the machine was stopped, ran out of memory…; which capability
- * is missing. Asks Nomad, which may take two seconds. Return: -1, always.
+ * aftermath_explain() - say in @e why, as far as Nomad knows: the machine was stopped, ran out of memory…;
+ * which capability is missing. Asks Nomad, which may take two seconds. Return: -1, always.
  */
-int aftermath_explain(struct nomad *n, const struct stream_request *rq, const struct aftermath *a, struct err *e);
+int aftermath_explain(struct nomad *n, const struct stream_request *rq, const struct aftermath *a,
+		      struct err *e);
 
 #endif

@@ -75,7 +75,7 @@ def test_create_while_it_pulls(sim: SimCluster) -> None:
 
 def events(cluster: object, name: str) -> list[dict[str, str]]:
     allocs = cluster.store.allocs_of("default", name)  # type: ignore[attr-defined]
-    return [e for a in allocs for t in a.task_states.values() for e in t["Events"]]
+    return [e for a in allocs for t in (a.task_states or {}).values() for e in t["Events"]]
 
 
 def test_create_while_it_waits_for_room(sim: SimCluster) -> None:
