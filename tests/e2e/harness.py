@@ -87,14 +87,20 @@ class Provider:
             **env,
         }
 
-    def popen(self, *args: str, env: Mapping[str, str], stdin: int | IO[bytes] = subprocess.PIPE, **more: Any) -> subprocess.Popen[bytes]:
+    def popen(
+        self, *args: str, env: Mapping[str, str], stdin: int | IO[bytes] = subprocess.PIPE, **more: Any
+    ) -> subprocess.Popen[bytes]:
         more.setdefault("stdout", subprocess.PIPE)
         more.setdefault("stderr", subprocess.PIPE)
         return subprocess.Popen([self.path, *args], env=self.environment(env), stdin=stdin, **more)
 
-    def run(self, *args: str, env: Mapping[str, str] | None = None, stdin: Stdin = b"", timeout: float = LIMIT, **more: Any) -> Done:
+    def run(
+        self, *args: str, env: Mapping[str, str] | None = None, stdin: Stdin = b"", timeout: float = LIMIT, **more: Any
+    ) -> Done:
         given = stdin if isinstance(stdin, bytes) else None
-        with self.popen(*args, env=env or {}, stdin=subprocess.PIPE if isinstance(stdin, bytes) else stdin, **more) as process:
+        with self.popen(
+            *args, env=env or {}, stdin=subprocess.PIPE if isinstance(stdin, bytes) else stdin, **more
+        ) as process:
             return self.finish(process, given, timeout)
 
     @staticmethod

@@ -70,7 +70,9 @@ def scalar(text: str) -> str:
 def parse(text: str) -> Any:
     """YAML's meaning as dicts, lists and strings; an assertion where it is not well-formed."""
     assert "\t" not in text
-    lines = [(len(x) - len(x.lstrip()), x.strip()) for x in text.splitlines() if x.strip() and not x.strip().startswith("#")]
+    lines = [
+        (len(x) - len(x.lstrip()), x.strip()) for x in text.splitlines() if x.strip() and not x.strip().startswith("#")
+    ]
     value, rest = _block(lines, 0)
     assert rest == len(lines), lines[rest]
     return value

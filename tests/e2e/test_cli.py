@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
 from harness import LIMIT, Provider, SimCluster
 
 COMMANDS = ("init", "create", "start", "stop", "delete", "status", "command", "help", "version")
@@ -32,12 +31,12 @@ def test_help(provider: Provider) -> None:
     assert provider.run().out == provider.run("--help").out == provider.run("-h").out == done.out
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_command(provider: Provider, command: str) -> None:
-    done = provider.run("help", command)
-    assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"usage: devpod-provider-nomad [-v] {command}")
-    assert provider.run(command, "--help").out == provider.run("-h", command).out == done.out
+def test_help_of_command(provider: Provider) -> None:
+    for command in COMMANDS:
+        done = provider.run("help", command)
+        assert (done.code, done.err) == (0, "")
+        assert done.out.startswith(f"usage: devpod-provider-nomad [-v] {command}")
+        assert provider.run(command, "--help").out == provider.run("-h", command).out == done.out
 
 
 def test_version(provider: Provider) -> None:
@@ -47,27 +46,23 @@ def test_version(provider: Provider) -> None:
     assert provider.run("--version").out == done.out
 
 
-@pytest.mark.parametrize(
-    ("args", "error"),
-    [
-        pytest.param(["nonsense"], "unknown command 'nonsense'\nhint: see: devpod-provider-nomad help\n", id="command"),
-        pytest.param(["staus"], "unknown command 'staus'\nhint: did you mean 'status'?\n", id="near"),
-        pytest.param(["help", "crate"], "unknown command 'crate'\nhint: did you mean 'create'?\n", id="help"),
-        pytest.param(["--nope"], "unknown option '--nope'\nhint: see: devpod-provider-nomad help\n", id="option"),
-        pytest.param(["status", "-x"], "unknown option '-x'\nhint: see: devpod-provider-nomad help\n", id="after"),
-        pytest.param(
-            ["status", "x"], "status takes no argument, got 'x'\nhint: see: devpod-provider-nomad help status\n", id="operand"
-        ),
-        pytest.param(
-            ["command", "echo", "x"], "one argument too many: 'x'\nhint: put a command with blanks in quotes\n", id="many"
-        ),
-        pytest.param(["\x1b[31m"], "unknown command '?[31m'\nhint: see: devpod-provider-nomad help\n", id="control"),
-        pytest.param([""], "unknown command ''\nhint: see: devpod-provider-nomad help\n", id="empty"),
-    ],
-)
-def test_usage_errors(provider: Provider, args: list[str], error: str) -> None:
-    done = provider.run(*args, env=NOWHERE)
-    assert (done.code, done.out, done.err) == (2, "", f"error: {error}")
+USAGE_ERRORS = {
+    ("nonsense",): "unknown command 'nonsense'\nhint: see: devpod-provider-nomad help\n",
+    ("staus",): "unknown command 'staus'\nhint: did you mean 'status'?\n",
+    ("help", "crate"): "unknown command 'crate'\nhint: did you mean 'create'?\n",
+    ("--nope",): "unknown option '--nope'\nhint: see: devpod-provider-nomad help\n",
+    ("status", "-x"): "unknown option '-x'\nhint: see: devpod-provider-nomad help\n",
+    ("status", "x"): "status takes no argument, got 'x'\nhint: see: devpod-provider-nomad help status\n",
+    ("command", "echo", "x"): "one argument too many: 'x'\nhint: put a command with blanks in quotes\n",
+    ("\x1b[31m",): "unknown command '?[31m'\nhint: see: devpod-provider-nomad help\n",
+    ("",): "unknown command ''\nhint: see: devpod-provider-nomad help\n",
+}
+
+
+def test_usage_errors(provider: Provider) -> None:
+    for args, error in USAGE_ERRORS.items():
+        done = provider.run(*args, env=NOWHERE)
+        assert (done.code, done.out, done.err) == (2, "", f"error: {error}")
 
 
 def test_stdout_cannot_be_written(provider: Provider) -> None:
@@ -107,22 +102,23 @@ def test_json_position(provider: Provider) -> None:
     assert "line 2" in line and "column" in line
 
 
-@pytest.mark.parametrize(
-    ("name", "good", "bad"),
-    [
-        pytest.param("NOMAD_CPU", ["1", "1000000"], ["0", "1000001", "-1", "1.5", "99999999999999999999"], id="cpu"),
-        pytest.param("NOMAD_MEMORYMB", ["10", "67108864"], ["9", "67108865", "512MB"], id="memory"),
-        pytest.param("NOMAD_START_TIMEOUT", ["1s", "24h", "1h30m", "1500ms"], ["0s", "25h", "5", "m", "1d", "1s "], id="duration"),
-        pytest.param("NOMAD_SKIP_VERIFY", ["true", "false", "1", "0"], ["maybe", "2"], id="boolean"),
-        pytest.param("NOMAD_HOST_DIR", ["/srv/devpod", "/srv/devpod/"], ["srv", "/", "/usr/x", "/srv/../etc/x", "/srv/a b"], id="dir"),
-        pytest.param("MACHINE_ID", ["a", "a" * 63, "A.b_c-1"], ["a" * 64, "a b", ".", "..", "é", "a/../b", "a\nb"], id="machine"),
-    ],
-)
-def test_values(provider: Provider, name: str, good: list[str], bad: list[str]) -> None:
-    for value in good:
-        assert mistakes(provider, **{name: value})[0].startswith("GET /v1/job/"), value
-    for value in bad:
-        assert mistakes(provider, **{name: value})[0].startswith(f"{name}='"), value
+VALUES = {
+    "NOMAD_CPU": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "99999999999999999999"]),
+    "NOMAD_MEMORYMB": (["10", "67108864"], ["9", "67108865", "512MB"]),
+    "NOMAD_START_TIMEOUT": (["1s", "24h", "1h30m", "1500ms"], ["0s", "25h", "5", "m", "1d", "1s "]),
+    "NOMAD_SKIP_VERIFY": (["true", "false", "1", "0"], ["maybe", "2"]),
+    "NOMAD_HOST_DIR": (["/srv/devpod", "/srv/devpod/"], ["srv", "/", "/usr/x", "/srv/../etc/x", "/srv/a b"]),
+    "MACHINE_ID": (["a", "a" * 63, "A.b_c-1"], ["a" * 64, "a b", ".", "..", "é", "a/../b", "a\nb"]),
+}
+
+
+def test_values(provider: Provider) -> None:
+    """Good ones get as far as the first request; bad ones are named."""
+    for name, (good, bad) in VALUES.items():
+        for value in good:
+            assert mistakes(provider, **{name: value})[0].startswith("GET /v1/job/"), (name, value)
+        for value in bad:
+            assert mistakes(provider, **{name: value})[0].startswith(f"{name}='"), (name, value)
 
 
 def test_machine_id_is_required(provider: Provider) -> None:
@@ -147,13 +143,36 @@ def test_together_rules(provider: Provider) -> None:
 
 def test_empty_is_unset(sim: SimCluster) -> None:
     """DevPod passes every option that was left empty as an empty variable."""
-    names = (
-        "NOMAD_TOKEN NOMAD_NAMESPACE NOMAD_REGION NOMAD_CACERT NOMAD_CAPATH NOMAD_CLIENT_CERT NOMAD_CLIENT_KEY "
-        "NOMAD_TLS_SERVER_NAME NOMAD_SKIP_VERIFY NOMAD_HTTP_AUTH NOMAD_CPU NOMAD_MEMORYMB NOMAD_DISKMB NOMAD_CORES "
-        "NOMAD_MEMORY_MAX_MB NOMAD_DATACENTERS NOMAD_NODE_POOL NOMAD_PRIORITY NOMAD_CONSTRAINTS_JSON NOMAD_IMAGE "
-        "NOMAD_START_TIMEOUT NOMAD_PLACEMENT_TIMEOUT AGENT_PATH AGENT_DATA_PATH INJECT_GIT_CREDENTIALS "
-        "INJECT_DOCKER_CREDENTIALS DEVPOD_DEBUG DEVSY_DEBUG"
-    ).split()
+    names = [
+        "NOMAD_TOKEN",
+        "NOMAD_NAMESPACE",
+        "NOMAD_REGION",
+        "NOMAD_CACERT",
+        "NOMAD_CAPATH",
+        "NOMAD_CLIENT_CERT",
+        "NOMAD_CLIENT_KEY",
+        "NOMAD_TLS_SERVER_NAME",
+        "NOMAD_SKIP_VERIFY",
+        "NOMAD_HTTP_AUTH",
+        "NOMAD_CPU",
+        "NOMAD_MEMORYMB",
+        "NOMAD_DISKMB",
+        "NOMAD_CORES",
+        "NOMAD_MEMORY_MAX_MB",
+        "NOMAD_DATACENTERS",
+        "NOMAD_NODE_POOL",
+        "NOMAD_PRIORITY",
+        "NOMAD_CONSTRAINTS_JSON",
+        "NOMAD_IMAGE",
+        "NOMAD_START_TIMEOUT",
+        "NOMAD_PLACEMENT_TIMEOUT",
+        "AGENT_PATH",
+        "AGENT_DATA_PATH",
+        "INJECT_GIT_CREDENTIALS",
+        "INJECT_DOCKER_CREDENTIALS",
+        "DEVPOD_DEBUG",
+        "DEVSY_DEBUG",
+    ]
     machine = sim.machine(**dict.fromkeys(names, ""))
     assert machine.ok("create").err == f"creating machine '{machine.name}'\nplaced on node node-0\n"
     job = sim.job(machine.name)
@@ -167,16 +186,15 @@ def test_empty_is_unset(sim: SimCluster) -> None:
 SECRETS = {"NOMAD_TOKEN": "5ecretT0ken", "NOMAD_HTTP_AUTH": "someone:5ecretPassw0rd"}
 
 
-@pytest.mark.parametrize("how", ["flag", "long", "DEVPOD_DEBUG", "DEVSY_DEBUG"])
-def test_debug(sim: SimCluster, how: str) -> None:
+def test_debug(sim: SimCluster) -> None:
     """Each request with method, path, status and milliseconds; no secret."""
-    machine = sim.machine(**SECRETS)
-    args = {"flag": ["-v"], "long": ["--debug"]}.get(how, [])
-    done = machine.ok(*args, "create", env={} if args else {how: "true"})
-    told = [x for x in done.err.splitlines() if x.startswith("debug: ")]
-    assert told[0].startswith(f"debug: GET /v1/job/{machine.name} -> 404, ") and told[0].endswith(" ms")
-    assert told[1].startswith("debug: PUT /v1/jobs -> 200, ")
-    assert "5ecret" not in done.err
+    for how in ("-v", "--debug", "DEVPOD_DEBUG", "DEVSY_DEBUG"):
+        machine = sim.machine(**SECRETS)
+        done = machine.ok(how, "create") if how.startswith("-") else machine.ok("create", env={how: "true"})
+        told = [x for x in done.err.splitlines() if x.startswith("debug: ")]
+        assert told[0].startswith(f"debug: GET /v1/job/{machine.name} -> 404, ") and told[0].endswith(" ms"), how
+        assert told[1].startswith("debug: PUT /v1/jobs -> 200, ")
+        assert "5ecret" not in done.err
     assert "debug: " not in machine.ok("status", env={"DEVPOD_DEBUG": "false"}).err
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from harness import LIMIT, Machine, SimCluster
 
 READY = len(b"\x1edpn-ready\n")
@@ -107,7 +108,9 @@ def test_stdin_absent(created: Machine) -> None:
     exe = str(created.provider.path)
     for redirect in ("<&-", "</dev/null", "<&- 2>&-"):
         env = created.provider.environment({**created.env, "COMMAND": "wc -c; echo err >&2"})
-        done = subprocess.run(["sh", "-c", f'exec "$0" command {redirect}', exe], env=env, capture_output=True, timeout=LIMIT)
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$0" command {redirect}', exe], env=env, capture_output=True, timeout=LIMIT
+        )
         assert (done.returncode, done.stdout.strip()) == (0, b"0"), redirect
         assert done.stderr == (b"" if "2>" in redirect else b"err\n")
 
@@ -135,7 +138,7 @@ def test_stdin_unread(created: Machine) -> None:
 
 def test_dialogue(created: Machine) -> None:
     """What is written comes at once, not at the end."""
-    with created.popen("command", "while read -r l; do echo \"<$l>\"; done; echo end") as process:
+    with created.popen("command", 'while read -r l; do echo "<$l>"; done; echo end') as process:
         assert process.stdin is not None and process.stdout is not None
         for word in (b"one", b"two", b"three"):
             process.stdin.write(word + b"\n")

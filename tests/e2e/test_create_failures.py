@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import IMAGE, LIMIT, Machine, NomadCluster, SimCluster
+
+from harness import IMAGE, LIMIT, Cluster, Machine, NomadCluster, SimCluster
 
 NO_IMAGE = "127.0.0.1:1/no-such:1"
 
@@ -41,23 +42,22 @@ def test_impossible_constraint(machine: Machine) -> None:
     machine.nothing_left()
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "name", "unit"),
-    [
-        pytest.param("NOMAD_MEMORYMB", "67108864", "memory", "MB", id="memory"),
-        pytest.param("NOMAD_CPU", "1000000", "cpu", "MHz", id="cpu"),
-        pytest.param("NOMAD_CORES", "4096", "cores", "cores", id="cores"),
-        pytest.param("NOMAD_DISKMB", "67108864", "disk", "MB", id="disk"),
-    ],
-)
-def test_too_large(sim: SimCluster, option: str, value: str, name: str, unit: str) -> None:
-    machine = sim.machine()
-    capacity = {"memory": 16384, "cpu": 8000, "cores": 4, "disk": 100_000}[name]
-    assert machine.fails("create", env={option: value}) == (
-        f"create machine '{machine.name}': no node is large enough: {name} exhausted on 1 node(s) ({value} {unit} "
-        f"asked, the largest node in reach, node-0, has {capacity} {unit} in all)\nhint: lower {option}\n"
-    )
-    machine.nothing_left()
+TOO_LARGE = {
+    "NOMAD_MEMORYMB": ("67108864", "memory", "MB", 16384),
+    "NOMAD_CPU": ("1000000", "cpu", "MHz", 8000),
+    "NOMAD_CORES": ("4096", "cores", "cores", 4),
+    "NOMAD_DISKMB": ("67108864", "disk", "MB", 100_000),
+}
+
+
+def test_too_large(sim: SimCluster) -> None:
+    for option, (value, name, unit, capacity) in TOO_LARGE.items():
+        machine = sim.machine()
+        assert machine.fails("create", env={option: value}) == (
+            f"create machine '{machine.name}': no node is large enough: {name} exhausted on 1 node(s) ({value} {unit} "
+            f"asked, the largest node in reach, node-0, has {capacity} {unit} in all)\nhint: lower {option}\n"
+        )
+        machine.nothing_left()
 
 
 def test_too_much_memory(machine: Machine) -> None:
@@ -70,20 +70,21 @@ def test_too_much_memory(machine: Machine) -> None:
     machine.nothing_left()
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "reason"),
-    [
-        pytest.param("NOMAD_NODE_POOL", "nope", '* job "{}" is in nonexistent node pool "nope"', id="pool"),
-        pytest.param("NOMAD_NAMESPACE", "nope", '* job "{}" is in nonexistent namespace "nope"', id="namespace"),
-        pytest.param("NOMAD_PRIORITY", "101", "* job priority must be between [1, 100]", id="priority"),
-    ],
-)
-def test_refused_by_the_server(machine: Machine, option: str, value: str, reason: str) -> None:
-    error = machine.fails("create", env={option: value})
-    assert lines(error)[0] == (
-        f"create machine '{machine.name}': PUT /v1/jobs: HTTP 500: 1 error occurred:  {reason.format(machine.name)}"
-    )
-    machine.nothing_left()
+REFUSED = {
+    ("NOMAD_NODE_POOL", "nope"): '* job "{}" is in nonexistent node pool "nope"',
+    ("NOMAD_NAMESPACE", "nope"): '* job "{}" is in nonexistent namespace "nope"',
+    ("NOMAD_PRIORITY", "101"): "* job priority must be between [1, 100]",
+}
+
+
+def test_refused_by_the_server(cluster: Cluster) -> None:
+    for (option, value), reason in REFUSED.items():
+        machine = cluster.machine()
+        error = machine.fails("create", env={option: value})
+        assert lines(error)[0] == (
+            f"create machine '{machine.name}': PUT /v1/jobs: HTTP 500: 1 error occurred:  {reason.format(machine.name)}"
+        )
+        machine.nothing_left()
 
 
 def test_unknown_region(machine: Machine) -> None:
@@ -142,7 +143,9 @@ def test_exit_code_and_last_lines(sim: SimCluster) -> None:
     assert error[0] == (
         f"create machine '{machine.name}': task 'machine' on node node-0 ended with exit code 1; its last lines:"
     )
-    said = [f"line {i} ?[1m" for i in range(12, 31)] + [f"machine: error: the machine's directory {machine.dir} cannot be made"]
+    said = [f"line {i} ?[1m" for i in range(12, 31)] + [
+        f"machine: error: the machine's directory {machine.dir} cannot be made"
+    ]
     assert len(error) == 21
     assert error[1:] == [f"  | {line}" for line in said]
     machine.nothing_left()
@@ -227,4 +230,9 @@ def test_progress(sim: SimCluster) -> None:
         assert process.poll() is None
         done = machine.provider.finish(process)
     assert (done.code, done.out) == (0, "")
-    assert seen == [f"creating machine '{machine.name}'\n", "placed on node node-0\n", "Downloading image\n", "working\n"]
+    assert seen == [
+        f"creating machine '{machine.name}'\n",
+        "placed on node node-0\n",
+        "Downloading image\n",
+        "working\n",
+    ]

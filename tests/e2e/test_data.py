@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from harness import Cluster, Machine, SimCluster, foreign_job
 
 MakeSim = Callable[..., SimCluster]
@@ -38,6 +39,7 @@ def test_state_file(created: Machine) -> None:
         "version": 1,
         "node_id": alloc["NodeID"],
         "node_name": alloc["NodeName"],
+        "alloc_id": alloc["ID"],
         "dir": str(created.dir),
     }
     created.ok("delete")
@@ -52,23 +54,23 @@ def test_no_machine_folder(sim: SimCluster) -> None:
     machine.nothing_left()
 
 
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        pytest.param("", "", id="empty"),
-        pytest.param("{", "", id="cut"),
-        pytest.param("[]", "not a state file of this provider's version", id="array"),
-        pytest.param('{"version":2,"node_id":"x","dir":"/x"}', "not a state file of this provider's version", id="newer"),
-        pytest.param('{"version":1}', "not a state file of this provider's version", id="members"),
-    ],
-)
-def test_broken_state_file(sim: SimCluster, text: str, error: str) -> None:
+BROKEN = {
+    "": "",
+    "{": "",
+    "[]": "not a state file of this provider's version",
+    '{"version":2,"node_id":"x","dir":"/x"}': "not a state file of this provider's version",
+    '{"version":1}': "not a state file of this provider's version",
+}
+
+
+def test_broken_state_file(sim: SimCluster) -> None:
     """Named, with what to do; nothing is guessed."""
     machine = sim.machine()
-    machine.state.write_text(text)
-    for command in ("status", "start", "create", "stop", "delete"):
-        told = machine.fails(command)
-        assert f"{machine.state}: {error}" in told and "\nhint: " in told
+    for text, error in BROKEN.items():
+        machine.state.write_text(text)
+        for command in ("status", "start", "create", "stop", "delete"):
+            told = machine.fails(command)
+            assert f"{machine.state}: {error}" in told and "\nhint: " in told
     assert sim.requests == []
 
 
@@ -121,27 +123,22 @@ def test_start_on_its_node(nodes: SimCluster) -> None:
         assert machine.ok("start").err.splitlines()[1] == f"placed on node {node}"
 
 
-@pytest.mark.parametrize(
-    ("state", "why"),
-    [
-        pytest.param({"status": "down"}, "which is down", id="down"),
-        pytest.param({"eligibility": "ineligible"}, "which takes no jobs now", id="ineligible"),
-        pytest.param({"status": "disconnected"}, "which is disconnected", id="disconnected"),
-    ],
-)
-def test_start_with_its_node_away(nodes: SimCluster, state: dict[str, str], why: str) -> None:
+def test_start_with_its_node_away(nodes: SimCluster) -> None:
     """Never empty elsewhere; says the ways out, and registers nothing."""
+    away = {"which is down": {"status": "down"}, "which is disconnected": {"status": "disconnected"}}
+    away["which takes no jobs now"] = {"eligibility": "ineligible"}
     machine = on_node(nodes, "b")
-    nodes.set_node("b", **state)
-    nodes.clear_requests()
     ident = nodes.node_id("b")
-    assert machine.fails("start") == (
-        f"start machine '{machine.name}': the machine's data are on node b ({machine.dir}), {why}\n"
-        f"hint: bring the node back (nomad node status {ident}; nomad node eligibility -enable), {WAYS_OUT}"
-    )
-    assert not [r for r in nodes.asked() if not r.startswith("GET ")]
-    assert machine.status() == "Stopped"
-    nodes.set_node("b", status="ready", eligibility="eligible")
+    for why, state in away.items():
+        nodes.set_node("b", **state)
+        nodes.clear_requests()
+        assert machine.fails("start") == (
+            f"start machine '{machine.name}': the machine's data are on node b ({machine.dir}), {why}\n"
+            f"hint: bring the node back (nomad node status {ident}; nomad node eligibility -enable), {WAYS_OUT}"
+        )
+        assert not [r for r in nodes.asked() if not r.startswith("GET ")]
+        assert machine.status() == "Stopped"
+        nodes.set_node("b", status="ready", eligibility="eligible")
     machine.ok("start")
     assert (machine.dir / "file").read_text() == "kept"
 
@@ -166,23 +163,20 @@ def test_start_where_its_node_is_full(nodes: SimCluster) -> None:
     assert (machine.dir / "file").read_text() == "kept"
 
 
-@pytest.mark.parametrize(
-    ("state", "why"),
-    [
-        pytest.param({"status": "down"}, "is down", id="down"),
-        pytest.param({"eligibility": "ineligible"}, "takes no jobs (it is ineligible or drains)", id="ineligible"),
-    ],
-)
-def test_delete_with_its_node_away(nodes: SimCluster, state: dict[str, str], why: str) -> None:
+def test_delete_with_its_node_away(nodes: SimCluster) -> None:
     """Success; what stays there is told."""
-    machine = on_node(nodes, "b")
-    nodes.set_node("b", **state)
-    assert machine.ok("delete").err == (
-        f"deleting machine '{machine.name}'\n"
-        f"warning: node b {why}: the directory {machine.dir} and the devcontainers of this machine stay there\n"
-    )
-    assert nodes.job(machine.name) is None
-    assert machine.status() == "NotFound"
+    away = {"is down": {"status": "down"}}
+    away["takes no jobs (it is ineligible or drains)"] = {"eligibility": "ineligible"}
+    for why, state in away.items():
+        machine = on_node(nodes, "b")
+        nodes.set_node("b", **state)
+        assert machine.ok("delete").err == (
+            f"deleting machine '{machine.name}'\n"
+            f"warning: node b {why}: the directory {machine.dir} and the devcontainers of this machine stay there\n"
+        )
+        assert nodes.job(machine.name) is None
+        assert machine.status() == "NotFound"
+        nodes.set_node("b", status="ready", eligibility="eligible")
 
 
 def test_its_node_goes_down_while_it_runs(nodes: SimCluster) -> None:
@@ -290,6 +284,18 @@ def test_foreign_job(cluster: Cluster) -> None:
         assert machine.fails(command) == f"{command} machine '{machine.name}': {wanted}"
     assert machine.fails("status") == wanted
     assert cluster.running(machine.name)["ID"] == alloc
+
+
+def test_command_in_a_foreign_job(sim: SimCluster) -> None:
+    """Nor is anything run in it, though it has a task of the right name."""
+    machine = sim.machine()
+    job = foreign_job(machine.name)
+    job["TaskGroups"][0]["Tasks"][0]["Name"] = "machine"
+    sim.put_job(job)
+    sim.wait_alloc(machine.name, "running")
+    done = machine.command("echo inside")
+    assert (done.code, done.out) == (1, "")
+    assert f"job '{machine.name}' exists in Nomad and is not a machine of this provider\n" in done.error
 
 
 def test_foreign_cleanup_job(sim: SimCluster) -> None:

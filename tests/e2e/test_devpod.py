@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from harness import IMAGE, LIMIT, Machine, NomadCluster, until
 from release import Release, copy_project
 
 UP_LIMIT = 300.0
-SLOTS = ("first", "second", "third")
+SLOTS = ("first", "second")
 
 
 def executable(slot: str) -> Path:
@@ -47,7 +48,13 @@ class DevPod:
     def run(self, *args: str, timeout: float = UP_LIMIT) -> str:
         """Its stdout; exit code 0 is checked."""
         done = subprocess.run(
-            [self.path, *args], env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+            [self.path, *args],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         assert done.returncode == 0, f"devpod {' '.join(args)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -55,7 +62,9 @@ class DevPod:
     def build_image(self) -> None:
         context = self.tmp / "image"
         context.mkdir()
-        os.link(self.path, context / "devpod") if self._linkable(context) else shutil.copy(self.path, context / "devpod")
+        os.link(self.path, context / "devpod") if self._linkable(context) else shutil.copy(
+            self.path, context / "devpod"
+        )
         (context / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY devpod /usr/local/bin/devpod\n")
         subprocess.run(
             ["docker", "build", "--quiet", f"--tag={self.tag}", str(context)],
@@ -64,6 +73,9 @@ class DevPod:
             capture_output=True,
             timeout=UP_LIMIT,
         )
+
+    def remove_image(self) -> None:
+        subprocess.run(["docker", "rmi", "--force", self.tag], capture_output=True, check=False, timeout=LIMIT)
 
     def _linkable(self, context: Path) -> bool:
         return self.path.stat().st_dev == context.stat().st_dev
@@ -82,6 +94,7 @@ def devpod(request: pytest.FixtureRequest, nomad: NomadCluster, tmp_path: Path) 
     one = DevPod(executable(request.param), tmp_path)
     one.build_image()
     yield one
+    one.remove_image()
     # a test that failed: the provider's own delete is what may be broken, so NomadCluster.close() does the rest
     for folder in (tmp_path / "devpod").glob("contexts/*/machines/*"):
         nomad.machine(folder.name)
@@ -104,7 +117,9 @@ def test_up_ssh_stop_up_delete(devpod: DevPod, nomad: NomadCluster, release: Rel
         return devpod.run("ssh", name, "--command", command)
 
     devpod.run("up", str(folder), "--provider", "nomad", "--ide", "none", *given)
-    (machine,) = [Machine(nomad, nomad.provider, p.name, p) for p in (tmp_path / "devpod").glob("contexts/*/machines/*")]
+    (machine,) = [
+        Machine(nomad, nomad.provider, p.name, p) for p in (tmp_path / "devpod").glob("contexts/*/machines/*")
+    ]
     nomad.machines.append(machine)
     assert ssh("cat README").endswith("uploaded\n")
     ssh("echo kept >file && echo root >/root/file")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from harness import Cluster, SimCluster
 
 MakeSim = Callable[..., SimCluster]
@@ -79,20 +80,23 @@ def test_token_unknown(make_sim: MakeSim) -> None:
     assert "\nhint: the token came from NOMAD_TOKEN; it needs submit-job, " in error
 
 
-@pytest.mark.parametrize("missing", ["submit-job", "read-job", "read-logs", "alloc-exec"])
-def test_capability_missing(make_sim: MakeSim, missing: str) -> None:
+def test_capability_missing(make_sim: MakeSim) -> None:
     sim = make_sim(acl=True)
     names = ["submit-job", "read-job", "read-logs", "alloc-exec"]
-    sim.token("secret", name="dev", policy={"default": [n for n in names if n != missing]}, node="read")
-    code, passed, error = checks(sim, NOMAD_TOKEN="secret")
-    assert (code, len(passed)) == (1, 1)
-    assert error.startswith(f"the token's policies do not grant {missing} in namespace 'default'\nhint: the token came ")
+    for missing in names:
+        sim.token(f"no-{missing}", name=missing, policy={"default": [n for n in names if n != missing]}, node="read")
+        code, passed, error = checks(sim, NOMAD_TOKEN=f"no-{missing}")
+        assert (code, len(passed)) == (1, 1)
+        head = f"the token's policies do not grant {missing} in namespace 'default'\nhint: the token came "
+        assert error.startswith(head)
 
 
 def test_enough_capabilities(make_sim: MakeSim) -> None:
     """These are enough, for the rest of the life too."""
     sim = make_sim(acl=True)
-    sim.token("secret", name="dev", policy={"default": ["submit-job", "read-job", "read-logs", "alloc-exec"]}, node="read")
+    sim.token(
+        "secret", name="dev", policy={"default": ["submit-job", "read-job", "read-logs", "alloc-exec"]}, node="read"
+    )
     code, passed, error = checks(sim, NOMAD_TOKEN="secret")
     assert (code, error) == (0, "")
     assert passed[1] == "ok: the token is valid: dev"
@@ -131,32 +135,31 @@ def test_first_failure_has_a_hint(sim: SimCluster, option: str, value: str, erro
     assert option in hint
 
 
-@pytest.mark.parametrize(
-    ("state", "why"),
-    [
-        pytest.param({"status": "down"}, "is not ready", id="down"),
-        pytest.param({"eligibility": "ineligible"}, "takes no jobs (ineligible, or draining)", id="ineligible"),
-        pytest.param({"drain": True}, "takes no jobs (ineligible, or draining)", id="drain"),
-        pytest.param({"docker_healthy": False}, "has no docker", id="unhealthy"),
-        pytest.param(
-            {"volumes_enabled": False},
-            "does not let docker mount host paths (volumes { enabled = true } in its docker plugin)",
-            id="volumes",
-        ),
-        pytest.param(
-            {"privileged_enabled": False},
-            "does not allow privileged containers (allow_privileged = true in its docker plugin)",
-            id="privileged",
-        ),
-        pytest.param({"datacenter": "dc2"}, "is not in the datacenters or the node pool asked for", id="datacenter"),
-    ],
-)
-def test_no_fit_node(sim: SimCluster, state: dict[str, object], why: str) -> None:
-    sim.set_node(**state)
-    code, passed, error = checks(sim, NOMAD_DATACENTERS="dc1")
-    assert (code, len(passed)) == (1, 3)
-    assert error.startswith(f"none of 1 node(s) can take a machine: node node-0 {why}")
-    assert error.endswith(HOSTING)
+UNFIT: list[tuple[dict[str, object], str]] = [
+    ({"status": "down"}, "is not ready"),
+    ({"eligibility": "ineligible"}, "takes no jobs (ineligible, or draining)"),
+    ({"drain": True}, "takes no jobs (ineligible, or draining)"),
+    ({"docker_healthy": False}, "has no docker"),
+    (
+        {"volumes_enabled": False},
+        "does not let docker mount host paths (volumes { enabled = true } in its docker plugin)",
+    ),
+    (
+        {"privileged_enabled": False},
+        "does not allow privileged containers (allow_privileged = true in its docker plugin)",
+    ),
+    ({"datacenter": "dc2"}, "is not in the datacenters or the node pool asked for"),
+]
+
+
+def test_no_fit_node(sim: SimCluster) -> None:
+    for state, why in UNFIT:
+        before = sim.call(lambda c, names=tuple(state): {n: getattr(c.node(), n) for n in names})
+        sim.set_node(**state)
+        code, passed, error = checks(sim, NOMAD_DATACENTERS="dc1")
+        assert (code, len(passed)) == (1, 3), why
+        assert error == f"none of 1 node(s) can take a machine: node node-0 {why}\n{HOSTING}"
+        sim.set_node(**{"eligibility": "eligible", **before})
 
 
 def test_some_fit(make_sim: MakeSim) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+
 from harness import LIMIT, Done, Machine, SimCluster
 
 SIGNALS = [pytest.param(signal.SIGINT, id="int"), pytest.param(signal.SIGTERM, id="term")]
@@ -20,26 +21,28 @@ def interrupt(machine: Machine, process: subprocess.Popen[bytes], number: int) -
     return done
 
 
-MOMENTS = [
-    pytest.param("^GET /v1/job/[^/]*$", id="look"),
-    pytest.param("^PUT /v1/jobs", id="register"),
-    pytest.param("^GET /v1/evaluation/", id="evaluation"),
-    pytest.param("^GET /v1/job/[^/]*/allocations", id="allocations"),
-    pytest.param("^GET /v1/allocation/", id="allocation"),
-    pytest.param("^GET /v1/client/fs/logs/", id="log"),
-]
+MOMENTS = (
+    "^GET /v1/job/[^/]*$",
+    "^PUT /v1/jobs",
+    "^GET /v1/evaluation/",
+    "^GET /v1/job/[^/]*/allocations",
+    "^GET /v1/allocation/",
+    "^GET /v1/client/fs/logs/",
+)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("match", MOMENTS)
-def test_create_waiting_for_an_answer(sim: SimCluster, number: int, match: str) -> None:
+def test_create_waiting_for_an_answer(sim: SimCluster, number: int) -> None:
     """The answer to one request does not come; the machine may be there or not."""
-    machine = sim.machine()
-    sim.rule(match, "delay", delay=86400, times=1)
-    with machine.popen("create") as process:
-        sim.wait_request(match)
-        interrupt(machine, process, number)
-    machine.nothing_left()
+    for match in MOMENTS:
+        sim.clear_faults()
+        sim.clear_requests()
+        machine = sim.machine()
+        sim.rule(match, "delay", delay=86400, times=1)
+        with machine.popen("create") as process:
+            sim.wait_request(match)
+            interrupt(machine, process, number)
+        machine.nothing_left()
 
 
 def test_create_after_each_request(sim: SimCluster) -> None:
@@ -147,35 +150,32 @@ def test_start(sim: SimCluster) -> None:
     machine.ok("start")
 
 
-@pytest.mark.parametrize("match", [r"^DELETE /v1/job/[^?]*$", "^GET /v1/job/[^/]*/allocations"], ids=["call", "wait"])
-def test_stop(sim: SimCluster, match: str) -> None:
-    machine = sim.machine()
-    machine.ok("create")
-    sim.clear_requests()
-    sim.rule(match, "delay", delay=86400, times=1)
-    with machine.popen("stop") as process:
-        sim.wait_request(match)
-        interrupt(machine, process, signal.SIGTERM)
-    machine.ok("stop")
-    assert machine.status() == "Stopped"
+def test_stop(sim: SimCluster) -> None:
+    for match in (r"^DELETE /v1/job/[^?]*$", "^GET /v1/job/[^/]*/allocations"):
+        machine = sim.machine()
+        machine.ok("create")
+        sim.clear_requests()
+        sim.rule(match, "delay", delay=86400, times=1)
+        with machine.popen("stop") as process:
+            sim.wait_request(match)
+            interrupt(machine, process, signal.SIGTERM)
+        machine.ok("stop")
+        assert machine.status() == "Stopped"
 
 
-@pytest.mark.parametrize(
-    "match",
-    [r"^DELETE /v1/job/[^?]*$", "^PUT /v1/jobs", "^GET /v1/allocation/", r"^DELETE /v1/job/devpod-cleanup.*\?purge"],
-    ids=["stop", "register", "cleanup", "purge"],
-)
-def test_delete(sim: SimCluster, match: str) -> None:
+def test_delete(sim: SimCluster) -> None:
     """It can be done again; the clean-up job does not stay."""
-    machine = sim.machine()
-    machine.ok("create")
-    sim.clear_requests()
-    sim.rule(match, "delay", delay=86400, times=1)
-    with machine.popen("delete") as process:
-        sim.wait_request(match)
-        interrupt(machine, process, signal.SIGINT)
-    machine.ok("delete")
-    machine.nothing_left()
+    purge = r"^DELETE /v1/job/devpod-cleanup.*\?purge"
+    for match in (r"^DELETE /v1/job/[^?]*$", "^PUT /v1/jobs", "^GET /v1/allocation/", purge):
+        machine = sim.machine()
+        machine.ok("create")
+        sim.clear_requests()
+        sim.rule(match, "delay", delay=86400, times=1)
+        with machine.popen("delete") as process:
+            sim.wait_request(match)
+            interrupt(machine, process, signal.SIGINT)
+        machine.ok("delete")
+        machine.nothing_left()
 
 
 @pytest.mark.parametrize("number", SIGNALS)

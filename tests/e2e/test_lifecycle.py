@@ -6,6 +6,7 @@ import json
 import stat
 
 import pytest
+
 from harness import Cluster, Machine
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from harness import Json, SimCluster
 
 MakeSim = Callable[..., SimCluster]
@@ -19,21 +18,21 @@ def three(make_sim: MakeSim) -> SimCluster:
     return make_sim(nodes=nodes)
 
 
-@pytest.mark.parametrize(
-    ("env", "node"),
-    [
-        pytest.param({"NOMAD_DATACENTERS": "dc1"}, "a", id="datacenter"),
-        pytest.param({"NOMAD_DATACENTERS": "dc9, dc2"}, "b", id="list"),
-        pytest.param({"NOMAD_DATACENTERS": "*2"}, "b", id="glob"),
-        pytest.param({"NOMAD_NODE_POOL": "gpu"}, "c", id="pool"),
-        pytest.param({"NOMAD_CONSTRAINTS_JSON": '[{"attribute":"${meta.kind}","operator":"=","value":"big"}]'}, "b", id="constraint"),
-    ],
-)
-def test_where(make_sim: MakeSim, env: dict[str, str], node: str) -> None:
+WHERE: list[tuple[dict[str, str], str]] = [
+    ({"NOMAD_DATACENTERS": "dc1"}, "a"),
+    ({"NOMAD_DATACENTERS": "dc9, dc2"}, "b"),
+    ({"NOMAD_DATACENTERS": "*2"}, "b"),
+    ({"NOMAD_NODE_POOL": "gpu"}, "c"),
+    ({"NOMAD_CONSTRAINTS_JSON": '[{"attribute":"${meta.kind}","operator":"=","value":"big"}]'}, "b"),
+]
+
+
+def test_where(make_sim: MakeSim) -> None:
     sim = three(make_sim)
-    machine = sim.machine(**env)
-    machine.ok("init")
-    assert machine.ok("create").err.splitlines()[1] == f"placed on node {node}"
+    for env, node in WHERE:
+        machine = sim.machine(**env)
+        machine.ok("init")
+        assert machine.ok("create").err.splitlines()[1] == f"placed on node {node}", env
 
 
 def test_waits_for_room(sim: SimCluster) -> None:
@@ -75,7 +74,13 @@ def test_zero_timeout(sim: SimCluster) -> None:
 
 def test_reason_per_constraint(make_sim: MakeSim) -> None:
     """Each constraint with the number of nodes it filtered."""
-    sim = make_sim(nodes=[{"name": "a", "meta": {"x": "1"}}, {"name": "b"}, {"name": "c", "docker_healthy": False}])
+    sim = make_sim(
+        nodes=[
+            {"name": "a", "meta": {"x": "1"}},
+            {"name": "b"},
+            {"name": "c", "meta": {"x": "2"}, "docker_healthy": False},
+        ]
+    )
     machine = sim.machine()
     constraint = '[{"attribute":"${meta.x}","operator":"is_set"},{"attribute":"${meta.x}","value":"2"}]'
     error = machine.fails("create", env={"NOMAD_CONSTRAINTS_JSON": constraint})

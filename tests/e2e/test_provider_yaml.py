@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from release import Release, copy_project, parse
 
 COMMANDS = ("init", "create", "delete", "start", "stop", "status", "command")
@@ -59,24 +60,23 @@ def test_both_forms(release: Release) -> None:
     assert subprocess.run([file, "version"], capture_output=True, check=True).stdout == b"1.2.3\n"
 
 
-@pytest.mark.parametrize(
-    ("args", "env", "code", "error"),
-    [
-        pytest.param([], {}, 2, "error: RELEASE_VERSION '': not like 1.2.3 or 1.2.3-dev\n", id="none"),
-        pytest.param([], {"RELEASE_VERSION": "x"}, 2, "error: RELEASE_VERSION 'x': not like 1.2.3 or 1.2.3-dev\n", id="bad"),
-        pytest.param(["--nope"], {"RELEASE_VERSION": "1.2.3"}, 2, "usage: RELEASE_VERSION=X.Y.Z hack/build.sh [--dev]\n", id="option"),
-        pytest.param(
-            [],
-            {"RELEASE_VERSION": "1.2.3"},
-            1,
-            "error: RELEASE_REPOSITORY '': set it to the GitHub repository, owner/name\n",
-            id="repository",
-        ),
-    ],
-)
-def test_mistakes(release: Release, args: list[str], env: dict[str, str], code: int, error: str) -> None:
+MISTAKES: list[tuple[list[str], dict[str, str], int, str]] = [
+    ([], {}, 2, "error: RELEASE_VERSION '': not like 1.2.3 or 1.2.3-dev\n"),
+    ([], {"RELEASE_VERSION": "x"}, 2, "error: RELEASE_VERSION 'x': not like 1.2.3 or 1.2.3-dev\n"),
+    (["--nope"], {"RELEASE_VERSION": "1.2.3"}, 2, "usage: RELEASE_VERSION=X.Y.Z hack/build.sh [--dev]\n"),
+    (
+        [],
+        {"RELEASE_VERSION": "1.2.3"},
+        1,
+        "error: RELEASE_REPOSITORY '': set it to the GitHub repository, owner/name\n",
+    ),
+]
+
+
+def test_mistakes(release: Release) -> None:
     """Told before anything is built."""
-    done = release.build(*args, **env)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.startswith(error)
-    assert not (release.path / "build").exists()
+    for args, env, code, error in MISTAKES:
+        done = release.build(*args, **env)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert done.stderr.startswith(error)
+        assert not (release.path / "build").exists()

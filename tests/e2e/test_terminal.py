@@ -75,7 +75,9 @@ class Terminal:
             if not self.read() and self.ended():
                 while self.read(0.1):
                     pass
-                assert text in self.out[self.seen :], f"ended with {self.code}, no {text!r} in {self.out[self.seen :]!r}"
+                assert text in self.out[self.seen :], (
+                    f"ended with {self.code}, no {text!r} in {self.out[self.seen :]!r}"
+                )
         before, self.seen = self.out[self.seen : at], at + len(text)
         return before
 
@@ -110,7 +112,9 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(machine: Machine, command: str, *args: str, env: dict[str, str] | None = None, **more: Any) -> Iterator[Terminal]:
+def terminal(
+    machine: Machine, command: str, *args: str, env: dict[str, str] | None = None, **more: Any
+) -> Iterator[Terminal]:
     """The executable on a terminal."""
     path = str(machine.provider.path)
     values = machine.provider.environment({"TERM": "xterm-256color", **machine.env, "COMMAND": command, **(env or {})})
@@ -174,7 +178,12 @@ def test_both_terminals(created: Machine) -> None:
 
 
 def test_exit_codes(created: Machine) -> None:
-    for command, code in {"exit 255": 255, "exec sh -c 'exit 9'": 9, "sh -c 'kill -KILL $$'": 137, "kill -INT $$; sh -c 'kill -INT $$'": 130}.items():
+    for command, code in {
+        "exit 255": 255,
+        "exec sh -c 'exit 9'": 9,
+        "sh -c 'kill -KILL $$'": 137,
+        "kill -INT $$; sh -c 'kill -INT $$'": 130,
+    }.items():
         assert whole(created, command)[0] == code, command
 
 
@@ -193,7 +202,10 @@ def test_one_terminal_is_none(created: Machine, tmp_path: Path) -> None:
 def test_term_and_size(created: Machine) -> None:
     """TERM and the size go over; they are right from the first program on. Of the rest of the environment nothing is."""
     command = "stty size; echo $TERM ${%s-none}" % OURS
-    assert whole(created, command, env={"TERM": "screen-256color", OURS: "x"}) == (0, "33 101\r\nscreen-256color none\r\n")
+    assert whole(created, command, env={"TERM": "screen-256color", OURS: "x"}) == (
+        0,
+        "33 101\r\nscreen-256color none\r\n",
+    )
     for odd in ("$(id)", "a b", "x" * 65, "xterm;", "é"):
         assert whole(created, "echo $TERM", env={"TERM": odd}) == (0, "xterm\r\n"), odd
 
@@ -235,7 +247,7 @@ def test_interrupt_key(created: Machine) -> None:
 
 def test_line_and_end_of_file(created: Machine) -> None:
     """The machine's line discipline edits, echoes, and makes an end of file of ^D."""
-    with terminal(created, "read -r l; echo \"<$l>\"; cat; echo end; exit 3") as term:
+    with terminal(created, 'read -r l; echo "<$l>"; cat; echo end; exit 3') as term:
         term.type("twp\x7fo\r")
         term.expect("<two>\r\n")
         term.type("line\r\x04")
@@ -244,7 +256,7 @@ def test_line_and_end_of_file(created: Machine) -> None:
 
 
 def test_typed_ahead(created: Machine) -> None:
-    with terminal(created, "read -r a; read -r b; echo \"<$a$b>\"") as term:
+    with terminal(created, 'read -r a; read -r b; echo "<$a$b>"') as term:
         term.type("one\rtwo\r")
         term.expect("<onetwo>\r\n")
         assert term.end() == 0
@@ -275,7 +287,9 @@ def test_large_output(created: Machine) -> None:
     assert out == "".join(f"{i}\r\n" for i in range(1, 200001))
 
 
-@pytest.mark.parametrize("odd", ["raw", "-opost", "olcuc", "-icanon min 0 time 0", "-isig inlcr", "igncr", "tostop -echo"])
+@pytest.mark.parametrize(
+    "odd", ["raw", "-opost", "olcuc", "-icanon min 0 time 0", "-isig inlcr", "igncr", "tostop -echo"]
+)
 def test_odd_modes(created: Machine, odd: str) -> None:
     """Programs that leave the machine's terminal as it should not be left."""
     code, _ = whole(created, f"stty {odd}; printf x; exit 6")
@@ -329,7 +343,9 @@ def test_nothing_left(created: Machine) -> None:
     gone(created, pid)
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGQUIT, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGQUIT, signal.SIGUSR1]
+)
 def test_crash(created: Machine, number: signal.Signals) -> None:
     """The modes are restored, and it is the signal that ends us (or ASan's handler that is called)."""
     mark = token()
@@ -521,7 +537,9 @@ def tmux(tmp_path: Path) -> Iterator[Any]:
     sock = tmp_path / "tmux"
 
     def call(*args: str) -> str:
-        done = subprocess.run([exe, "-S", str(sock), "-f", "/dev/null", *args], capture_output=True, text=True, timeout=LIMIT, check=False)
+        done = subprocess.run(
+            [exe, "-S", str(sock), "-f", "/dev/null", *args], capture_output=True, text=True, timeout=LIMIT, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -535,7 +553,9 @@ def test_tmux(created: Machine, tmux: Any, tmp_path: Path) -> None:
     script = tmp_path / "run"
     env = created.provider.environment(created.env)
     lines = [f"export {k}={shlex.quote(v)}" for k, v in env.items()]
-    script.write_text("\n".join([*lines, f"exec {shlex.quote(str(created.provider.path))} command {shlex.quote(SCREEN)}", ""]))
+    script.write_text(
+        "\n".join([*lines, f"exec {shlex.quote(str(created.provider.path))} command {shlex.quote(SCREEN)}", ""])
+    )
     tmux("new-session", "-d", "-s", "x", "-x", "90", "-y", "30", "sh", str(script))
     tmux("set-option", "-g", "remain-on-exit", "on")
 
