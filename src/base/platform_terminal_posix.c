@@ -86,12 +86,15 @@ static void on_resize(int sig)
 	errno = saved;
 }
 
+/* In the background SIGTTOU stops us in here, as it does others that want the terminal, and fg lets us go on.
+ */
 static void on_continue(int sig)
 {
 	int saved = errno;
 
 	(void)sig;
-	set_modes(&terminal.during);
+	while (terminal.raw && tcsetattr(terminal.fd, TCSANOW, &terminal.during) < 0 && errno == EINTR)
+		;
 	wake();
 	errno = saved;
 }

@@ -84,7 +84,8 @@ int machine_stop(struct machine *m, struct err *e)
 
 	if (sight_take(m, &s, e) < 0)
 		return err_wrap(e, "stop machine '%s'", id);
-	if (!s.job || (!sight_alive(&s) && sight_settled(&s)))
+	/* a machine whose node is away has no allocation, but Nomad would start it when the node is back */
+	if (!s.job || (text_eq(json_str(s.job, "Status"), "dead") && sight_settled(&s)))
 		return 0;
 	log_info("stopping machine '%s'", id);
 	/* before it is stopped: once Nomad forgets the dead job, this file is what still knows the node */

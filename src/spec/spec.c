@@ -81,7 +81,7 @@ static cJSON *new_job(const struct spec_request *rq, const char *id, const char 
 static cJSON *new_group(cJSON *job, int64_t disk_mb)
 {
 	cJSON *group = json_push(json_put(job, "TaskGroups", json_array()), json_object());
-	cJSON *restart, *reschedule, *disconnect, *disk;
+	cJSON *restart, *reschedule, *disk;
 
 	json_put_str(group, "Name", SPEC_GROUP);
 	json_put_int(group, "Count", 1);
@@ -93,10 +93,6 @@ static cJSON *new_group(cJSON *job, int64_t disk_mb)
 	reschedule = json_put(group, "ReschedulePolicy", json_object());
 	json_put_int(reschedule, "Attempts", 0);
 	json_put_bool(reschedule, "Unlimited", false);
-	/* its data are on that node alone: a replacement elsewhere would be an empty machine (scheduler's
-	 * filters.go) */
-	disconnect = json_put(group, "Disconnect", json_object());
-	json_put_bool(disconnect, "Replace", false);
 	disk = json_put(group, "EphemeralDisk", json_object());
 	json_put_int(disk, "SizeMB", disk_mb);
 	return json_put(group, "Tasks", json_array());

@@ -194,6 +194,20 @@ def test_its_node_goes_down_while_it_runs(nodes: SimCluster) -> None:
     assert machine.command("cat $DEVPOD_MACHINE_DIR/file").out == "kept"
 
 
+def test_stopped_while_its_node_is_down(nodes: SimCluster) -> None:
+    """Nomad would start it again when the node is back (measured): a stop holds all the same."""
+    machine = nodes.machine()
+    machine.ok("create")
+    node = nodes.running(machine.name)["NodeName"]
+    nodes.set_node(node, status="down")
+    nodes.wait_for(lambda c: all(e["Status"] != "pending" for e in c.store.evals.values()))
+    machine.ok("stop")
+    nodes.set_node(node, status="ready")
+    nodes.wait_for(lambda c: all(e["Status"] != "pending" for e in c.store.evals.values()))
+    assert machine.status() == "Stopped"
+    assert len(nodes.allocs(machine.name)) == 1
+
+
 def test_delete_while_its_node_is_down(sim: SimCluster) -> None:
     machine = sim.machine()
     machine.ok("create")

@@ -139,11 +139,6 @@ def _zero_updates() -> Json:
     )
 
 
-def _replace(group: Json) -> bool:
-    """The group's disconnect block: replace (TaskGroup.Replace)."""
-    return bool((group.get("Disconnect") or {}).get("Replace", True))
-
-
 class Scheduler:
     """Processes evaluations one after the other, in the loop's next step after they were made."""
 
@@ -314,14 +309,7 @@ class Scheduler:
                     kept += 1
                     row["Ignore"] += 1
                 continue
-            if alloc.node.status == "down" and alloc.client in ("running", "unknown") and not _replace(group):
-                # categoryDisconnecting, then categoryUntainted of the real reconciler's filters.go
-                if alloc.client != "unknown":
-                    alloc.client = "unknown"
-                    alloc.client_description = "alloc is unknown since its node is disconnected"
-                    alloc.modify_index = self.store.apply("allocs")
-                kept += 1
-            elif alloc.node.status == "down":
+            if alloc.node.status == "down":
                 self.stop_alloc(alloc, "alloc is lost since its node is down", "lost")
                 replaced.append(alloc)
             elif alloc.node.status == "disconnected" and alloc.client == "unknown":
