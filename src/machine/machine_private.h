@@ -88,6 +88,15 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 /** task_state() - TaskStates[name], borrowed, or NULL. */
 const cJSON *task_state(const cJSON *alloc, const char *name);
 
+/* -- trouble.c -- */
+
+/**
+ * trouble_passes() - while something is waited for: a server that restarts is no failure of the machine.
+ * @since: 0 at first, and again after each answer. Waits a little.
+ * Return: true, with @e cleared, when asking again makes sense; false with the error that counts.
+ */
+bool trouble_passes(struct machine *m, int64_t *since, struct err *e) MUST_CHECK;
+
 /* -- placement.c -- */
 
 /** node_in_reach() - of GET /v1/nodes: in the datacenters and the pool of the options. */

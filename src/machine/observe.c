@@ -6,8 +6,7 @@
 #include <inttypes.h>
 
 #define BLOCK_MS         60000 /* of one blocking query */
-#define TROUBLE_MS       30000 /* how long a server that does not answer, or answers 5xx, is asked again */
-#define PAUSE_MS         500   /* before it is */
+#define PAUSE_MS         500   /* before a log is opened again */
 #define LOG_LINE_MAX     4096  /* bytes */
 #define LOG_LINES_SHOWN  20
 #define LOG_LINES_LENGTH 400 /* bytes of each */
@@ -55,30 +54,6 @@ static void on_log(void *arg, const char *data, size_t n)
 	}
 }
 
-/* A server that restarts is no failure of the machine. Return: true, with @e cleared, when asking again makes
- * sense. */
-static bool passing_trouble(struct watch *w, struct err *e)
-{
-	bool server = e->kind == ERR_REMOTE && (e->status == 429 || e->status >= 500);
-
-	if (e->kind != ERR_CONNECT && e->kind != ERR_TIMEOUT && !server)
-		return false;
-	if (!w->trouble_since) {
-		w->trouble_since = clock_ms();
-		log_warn("%s; asking again for up to %d s", e->msg, TROUBLE_MS / 1000);
-	}
-	if (clock_ms() - w->trouble_since > TROUBLE_MS)
-		return false;
-
-	struct err stop = ERR_INIT;
-	err_clear(e);
-	if (http_wait(nomad_http(w->m->nomad), PAUSE_MS, &stop) < 0) {
-		err_move(e, &stop);
-		return false;
-	}
-	return true;
-}
-
 static int64_t least(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
@@ -93,7 +68,7 @@ static int await_evaluation(struct watch *w, cJSON **ret, struct err *e)
 		AUTO(json_freep) cJSON *eval = NULL;
 
 		if (nomad_evaluation(w->m->nomad, w->what->eval_id, &wait, &eval, e) < 0) {
-			if (!passing_trouble(w, e))
+			if (!trouble_passes(w->m, &w->trouble_since, e))
 				return -1;
 			continue;
 		}
@@ -146,7 +121,7 @@ static int await_placement(struct watch *w, char *ret_id, struct err *e)
 		AUTO(json_freep) cJSON *list = NULL;
 
 		if (nomad_job_allocations(w->m->nomad, w->what->job_id, &wait, &list, e) < 0) {
-			if (!passing_trouble(w, e))
+			if (!trouble_passes(w->m, &w->trouble_since, e))
 				return -1;
 			continue;
 		}
@@ -368,7 +343,7 @@ int observe(struct machine *m, const struct observation *what, cJSON **ret_alloc
 
 		w.wake = false;
 		if (nomad_allocation(m->nomad, id, &wait, &alloc, e) < 0) {
-			if (!passing_trouble(&w, e))
+			if (!trouble_passes(m, &w.trouble_since, e))
 				return -1;
 			continue;
 		}

@@ -6,34 +6,23 @@
 
 #include <inttypes.h>
 
-#define BLOCK_MS   30000
-#define TROUBLE_MS 30000
-#define PAUSE_MS   500
-
-static bool server_trouble(const struct err *e)
-{
-	return e->kind == ERR_CONNECT || e->kind == ERR_TIMEOUT ||
-	       (e->kind == ERR_REMOTE && (e->status == 429 || e->status >= 500));
-}
+#define BLOCK_MS 30000
 
 /* Wait until every allocation of the job is terminal. @ret: the allocations as they are then. */
 static int await_settled(struct machine *m, const char *job_id, int64_t settle_ms, cJSON **ret, struct err *e)
 {
 	struct nomad_wait wait = NOMAD_WAIT_INIT;
-	int64_t deadline = clock_ms() + settle_ms, patience = clock_ms() + TROUBLE_MS;
+	int64_t deadline = clock_ms() + settle_ms, trouble_since = 0;
 
 	for (;;) {
 		AUTO(sight_clear) struct sight s = SIGHT_INIT;
 
 		if (nomad_job_allocations(m->nomad, job_id, &wait, &s.allocations, e) < 0) {
-			if (!server_trouble(e) || !clock_left(patience))
-				return -1;
-			err_clear(e);
-			if (http_wait(nomad_http(m->nomad), PAUSE_MS, e) < 0)
+			if (!trouble_passes(m, &trouble_since, e))
 				return -1;
 			continue;
 		}
-		patience = clock_ms() + TROUBLE_MS;
+		trouble_since = 0;
 		if (sight_settled(&s)) {
 			*ret = TAKE(s.allocations);
 			return 0;

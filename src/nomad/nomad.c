@@ -2,7 +2,8 @@
 
 #include "text.h"
 
-#define LOG_TAIL 16384 /* bytes */
+#define NO_INDEX_PAUSE_MS 500
+#define LOG_TAIL          16384 /* bytes */
 
 struct nomad {
 	struct http *http;
@@ -58,6 +59,11 @@ static int call(struct nomad *n, struct http_request *rq, struct nomad_wait *w, 
 	if (!json) {
 		e->kind = ERR_REMOTE;
 		return err_wrap(e, "%s %s", rq->method ? rq->method : "GET", rq->path);
+	}
+	/* without an index nothing blocks: do not ask in a circle */
+	if (w && w->ms && !reply.index && http_wait(n->http, NO_INDEX_PAUSE_MS, e) < 0) {
+		cJSON_Delete(json);
+		return -1;
 	}
 	/* an index that goes back means that the server's state was replaced: start over (Nomad's API docs)
 	 */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from harness import LIMIT, Provider, SimCluster
 
@@ -66,7 +67,7 @@ def test_usage_errors(provider: Provider) -> None:
 
 
 def test_stdout_cannot_be_written(provider: Provider) -> None:
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         done = provider.run("help", stdout=full)
     assert (done.code, done.err) == (1, "error: stdout cannot be written\n")
 

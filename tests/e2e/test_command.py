@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -380,9 +381,9 @@ def test_stopped_meanwhile(created: Machine) -> None:
         assert err.startswith("error: the output may be incomplete: ") or process.returncode == 137
 
 
-def test_no_alloc_exec(make_sim) -> None:  # type: ignore[no-untyped-def]
+def test_no_alloc_exec(make_sim: Callable[..., SimCluster]) -> None:
     """A token that may all but exec."""
-    sim: SimCluster = make_sim(acl=True)
+    sim = make_sim(acl=True)
     sim.token("boss", management=True)
     sim.token("small", policy={"default": ["submit-job", "read-job", "read-logs"]}, node="read")
     machine = sim.machine(NOMAD_TOKEN="boss")

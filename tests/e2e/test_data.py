@@ -148,7 +148,8 @@ def test_start_with_its_node_gone(nodes: SimCluster) -> None:
     nodes.call(lambda c: c.store.nodes.pop(c.node("b").id))
     error = machine.fails("start")
     assert error.startswith(
-        f"start machine '{machine.name}': the machine's data are on node b ({machine.dir}), which Nomad no longer knows\n"
+        f"start machine '{machine.name}': the machine's data are on node b ({machine.dir}), "
+        "which Nomad no longer knows\n"
     )
     assert error.endswith(WAYS_OUT)
 

@@ -390,7 +390,8 @@ def test_line_breaks(sim: SimCluster) -> None:
 def test_suspend(created: Machine) -> None:
     """SIGTSTP from outside, then fg: modes, size and the command are there again."""
     path = shlex.quote(str(created.provider.path))
-    command = "trap 'stty size' WINCH; echo go; while read -r l; do echo \"<$l>\"; done; exit 12"
+    # the trap ends dash's read
+    command = "trap 'stty size' WINCH; echo go; while :; do read -r l && echo \"<$l>\" && [ $l = end ] && exit 12; done"
     with shell(created) as term:
         modes = term.modes()
         term.type(f"{path} command {shlex.quote(command)}\r")
@@ -410,7 +411,7 @@ def test_suspend(created: Machine) -> None:
         term.expect("40 90\r\n")
         term.type("x\r")
         term.expect("<x>\r\n")
-        term.type(b"\x04")
+        term.type("end\r")
         term.expect("ready> ")
         assert term.modes() == modes
         term.type("echo code-$?\r")
@@ -418,7 +419,7 @@ def test_suspend(created: Machine) -> None:
 
 
 def test_stopped_hard_and_background(created: Machine) -> None:
-    """SIGSTOP cannot be caught; the shell has its own modes. Continued in the background we leave the terminal alone."""
+    """SIGSTOP cannot be caught; the shell has its own modes. Continued in the background it waits for its turn."""
     path = shlex.quote(str(created.provider.path))
     with shell(created) as term:
         term.type(f"{path} command 'echo go; read -r l; exit 13'\r")
@@ -429,7 +430,7 @@ def test_stopped_hard_and_background(created: Machine) -> None:
         term.expect("ready> ")
         term.type("bg\r")
         term.expect("ready> ")
-        time.sleep(0.3)
+        until(lambda: "T" in states(term.pid))  # it wants the terminal: SIGTTOU
         assert not term.raw
         term.type("echo still-a-shell\r")
         term.expect("\nstill-a-shell\r\n")
