@@ -83,6 +83,20 @@ static int await_evaluation(struct watch *w, cJSON **ret, struct err *e)
 	}
 }
 
+/* Return: true with the error when there is no such job, or the question could not be asked. */
+static bool job_is_gone(struct watch *w, struct err *e)
+{
+	AUTO(json_freep) cJSON *job = NULL;
+
+	if (nomad_job(w->m->nomad, w->what->job_id, &job, e) == 0)
+		return false;
+	if (e->kind == ERR_NOT_FOUND) {
+		err_clear(e);
+		err_set(e, ERR_CONFLICT, "somebody removed the job '%s' meanwhile", w->what->job_id);
+	}
+	return true;
+}
+
 /* Tell what is wrong with the placement. Return: -1 when it can never be, 0 when waiting may help; @why is
  * set then. */
 static int explain_placement(struct watch *w, const cJSON *eval, struct err *why, struct err *e)
@@ -91,6 +105,8 @@ static int explain_placement(struct watch *w, const cJSON *eval, struct err *why
 	const cJSON *metric = failed ? failed->child : NULL;
 	bool never = false;
 
+	if (!metric && job_is_gone(w, e))
+		return -1;
 	if (!metric) {
 		const char *text = json_str(eval, "StatusDescription");
 		AUTO(freep) char *clean = text_clean(text ? text : "", text ? strlen(text) : 0, 300);
@@ -270,10 +286,16 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 	return -1;
 }
 
+/* By itself, with exit code 0: one that was killed is complete, too, and not failed. */
 static bool ended_well(const cJSON *alloc, const char *task)
 {
-	return text_eq(json_str(alloc, "ClientStatus"), "complete") &&
-	       !json_is_true(task_state(alloc, task), "Failed");
+	const cJSON *event;
+	bool well = false;
+
+	cJSON_ArrayForEach (event, json_get(task_state(alloc, task), "Events"))
+		if (text_eq(json_str(event, "Type"), "Terminated"))
+			well = text_eq(json_str(json_get(event, "Details"), "exit_code"), "0");
+	return well && text_eq(json_str(alloc, "ClientStatus"), "complete");
 }
 
 /* Follow the log once there is one; again when the line broke. */

@@ -6,7 +6,9 @@
 
 #include <inttypes.h>
 
-#define BLOCK_MS 30000
+#define CLEANUP_TRIES    4 /* when other deletes are at it */
+#define CLEANUP_PAUSE_MS 200
+#define BLOCK_MS         30000
 
 /* Wait until every allocation of the job is terminal. @ret: the allocations as they are then. */
 static int await_settled(struct machine *m, const char *job_id, int64_t settle_ms, cJSON **ret, struct err *e)
@@ -108,25 +110,67 @@ static int node_is_there(struct machine *m, const struct state *where, struct er
 	return 0;
 }
 
-/* Run the clean-up job once, and forget it. */
-static int run_cleanup(struct machine *m, const struct state *where, const char *image, struct err *e)
+/*
+ * The clean-up job as it is: another delete may be at it, which is waited for, or an interrupted one has left
+ * it.
+ * @ret_expect: its JobModifyIndex, 0 when there is none.
+ */
+static int await_other_cleanup(struct machine *m, const char *id, uint64_t *ret_expect, struct err *e)
 {
-	AUTO(freep) char *id = spec_cleanup_id(m->options->machine_id);
-	AUTO(freep) char *stamp = deploy_stamp(e);
-	AUTO(json_freep) cJSON *job = NULL, *alloc = NULL, *allocations = NULL;
-	struct nomad_registered registered;
+	int64_t deadline = clock_ms() + RETIRE_MS;
 
-	if (!stamp)
+	for (;;) {
+		AUTO(json_freep) cJSON *job = NULL, *allocations = NULL;
+
+		*ret_expect = 0;
+		if (nomad_job(m->nomad, id, &job, e) < 0) {
+			if (e->kind != ERR_NOT_FOUND)
+				return -1;
+			err_clear(e);
+			return 0;
+		}
+		if (!spec_is_ours(job, m->options->machine_id))
+			return err_set(e, ERR_CONFLICT, "job '%s' exists in Nomad and is not ours", id);
+		*ret_expect = json_u64(job, "JobModifyIndex", 0);
+		if (text_eq(json_str(job, "Status"), "dead") || !clock_left(deadline))
+			return 0;
+		/* it may have no allocation yet */
+		if (await_settled(m, id, RETIRE_MS, &allocations, e) < 0 ||
+		    http_wait(nomad_http(m->nomad), CLEANUP_PAUSE_MS, e) < 0)
+			return -1;
+	}
+}
+
+/* Forget the clean-up job, unless another delete has made it its own meanwhile. @ended: nothing of it runs.
+ */
+static int forget_cleanup(struct machine *m, const char *id, const char *stamp, bool ended, struct err *e)
+{
+	AUTO(json_freep) cJSON *job = NULL, *allocations = NULL;
+
+	if (nomad_job(m->nomad, id, &job, e) < 0) {
+		if (e->kind != ERR_NOT_FOUND)
+			return -1;
+		err_clear(e);
+		return 0;
+	}
+	if (!text_eq(spec_meta(job, SPEC_META_START), stamp))
+		return 0;
+	if (!ended && (nomad_job_stop(m->nomad, id, false, e) < 0 ||
+		       await_settled(m, id, RETIRE_MS, &allocations, e) < 0))
 		return -1;
-	job = spec_cleanup(&(struct spec_request){.options = m->options,
-						  .machine_id = m->options->machine_id,
-						  .owner = m->owner,
-						  .version = m->version,
-						  .start = stamp,
-						  .node_id = where->node_id,
-						  .dir = where->dir,
-						  .image = image});
-	if (nomad_job_register(m->nomad, job, NULL, &registered, e) < 0)
+	return nomad_job_stop(m->nomad, id, true, e);
+}
+
+/* Run the clean-up job once, and forget it. ERR_CONFLICT: another delete took the job for its own. */
+static int run_cleanup_once(struct machine *m, const cJSON *job, const char *stamp, struct err *e)
+{
+	const char *id = json_str(job, "ID");
+	AUTO(json_freep) cJSON *alloc = NULL;
+	struct nomad_registered registered;
+	uint64_t expect;
+
+	if (await_other_cleanup(m, id, &expect, e) < 0 ||
+	    nomad_job_register(m->nomad, job, &expect, &registered, e) < 0)
 		return -1;
 	struct observation what = {
 		.job_id = id,
@@ -140,9 +184,7 @@ static int run_cleanup(struct machine *m, const struct state *where, const char 
 	struct err stays = ERR_INIT;
 	if (failed && e->kind == ERR_INTERRUPTED)
 		interrupt_acknowledge();
-	if ((failed && (nomad_job_stop(m->nomad, id, false, &stays) < 0 ||
-			await_settled(m, id, RETIRE_MS, &allocations, &stays) < 0)) ||
-	    nomad_job_stop(m->nomad, id, true, &stays) < 0) {
+	if (forget_cleanup(m, id, stamp, failed == 0, &stays) < 0) {
 		err_wrap(&stays, "remove the clean-up job '%s'", id);
 		err_move(e, &stays);
 		return -1;
@@ -150,20 +192,29 @@ static int run_cleanup(struct machine *m, const struct state *where, const char 
 	return failed;
 }
 
-static int refuse_foreign_cleanup(struct machine *m, struct err *e)
+static int run_cleanup(struct machine *m, const struct state *where, const char *image, struct err *e)
 {
-	AUTO(freep) char *id = spec_cleanup_id(m->options->machine_id);
+	AUTO(freep) char *stamp = deploy_stamp(e);
 	AUTO(json_freep) cJSON *job = NULL;
+	int failed = -1;
 
-	if (nomad_job(m->nomad, id, &job, e) < 0) {
-		if (e->kind != ERR_NOT_FOUND)
-			return -1;
+	if (!stamp)
+		return -1;
+	job = spec_cleanup(&(struct spec_request){.options = m->options,
+						  .machine_id = m->options->machine_id,
+						  .owner = m->owner,
+						  .version = m->version,
+						  .start = stamp,
+						  .node_id = where->node_id,
+						  .dir = where->dir,
+						  .image = image});
+	for (int tries = 0; failed && tries < CLEANUP_TRIES; tries++) {
 		err_clear(e);
-		return 0;
+		failed = run_cleanup_once(m, job, stamp, e);
+		if (failed && e->kind != ERR_CONFLICT)
+			break;
 	}
-	if (spec_is_ours(job, m->options->machine_id))
-		return 0;
-	return err_set(e, ERR_CONFLICT, "job '%s' exists in Nomad and is not ours", id);
+	return failed;
 }
 
 int retire_data(struct machine *m, const struct state *where, struct err *e)
@@ -173,12 +224,12 @@ int retire_data(struct machine *m, const struct state *where, struct err *e)
 	int there = node_is_there(m, where, e);
 	if (there <= 0)
 		return there;
-	int failed = refuse_foreign_cleanup(m, e) < 0 || run_cleanup(m, where, NULL, e) < 0;
+	int failed = run_cleanup(m, where, NULL, e);
 	/* an image that cannot even run the script must not keep its machine from being deleted */
 	if (failed && e->kind == ERR_REMOTE && !e->status && !text_eq(other, m->options->image)) {
 		log_info("%s; trying it with the image %s", e->msg, other);
 		err_clear(e);
-		failed = run_cleanup(m, where, other, e) < 0;
+		failed = run_cleanup(m, where, other, e);
 	}
 	return failed ? err_wrap(e, "clean up %s on node %s", where->dir,
 				 where->node_name ? where->node_name : where->node_id)

@@ -3,7 +3,7 @@
 #include "machine_private.h"
 
 #define TROUBLE_MS 30000 /* how long a server that does not answer, or answers 5xx, is asked again */
-#define PAUSE_MS   500	 /* before it is */
+#define PAUSE_MS   500   /* before it is */
 
 bool trouble_passes(struct machine *m, int64_t *since, struct err *e)
 {

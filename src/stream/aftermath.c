@@ -21,14 +21,32 @@ char *aftermath_command(const struct aftermath *a)
 {
 	static const char hang_up[] = "for s in $(grep -l '#%s' /proc/[0-9]*/cmdline); do "
 				      "s=${s%%/cmdline}; kill -HUP ${s#/proc/}; done";
-	static const char break_pipe[] = "for s in $(grep -l '#%s' /proc/[0-9]*/cmdline); do "
-					 "s=${s%%/cmdline}; [ -p $s/fd/1 ] && for p in /proc/[0-9]*; do "
-					 "[ $p/fd/1 -ef $s/fd/1 ] && kill -PIPE ${p#/proc/}; done; done";
+	/* all are looked for first: without the script's own nothing is there to compare with */
+	static const char break_pipe[] =
+		"k=; for s in $(grep -l '#%s' /proc/[0-9]*/cmdline); do s=${s%%/cmdline}; "
+		"[ -p $s/fd/1 ] && for p in /proc/[0-9]*; do "
+		"[ $p/fd/1 -ef $s/fd/1 ] && k=\"$k ${p#/proc/}\"; done; done; kill -PIPE $k";
 
 	return a->tty ? xasprintf(hang_up, a->tag) : xasprintf(break_pipe, a->tag);
 }
 
 /* -- why -- */
+
+/* One GET that takes no longer than an explanation may. @index: of a blocking query, in and out, or NULL. */
+static cJSON *ask(struct nomad *n, const char *kind, const char *id, uint64_t *index, int64_t ms,
+		  struct err *e)
+{
+	AUTO(freep) char *path = xasprintf("/v1/%s/%s", kind, id);
+	AUTO(http_reply_clear) struct http_reply reply = HTTP_REPLY_INIT;
+	const struct http_request rq = {
+		.path = path, .timeout_ms = ms, .index = index ? *index : 0, .wait_ms = ms};
+
+	if (ms <= 0 || http_do(nomad_http(n), &rq, &reply, e) < 0)
+		return NULL;
+	if (index)
+		*index = reply.index;
+	return json_parse(buf_str(&reply.body), reply.body.len, kind, e);
+}
 
 static bool out_of_memory(const cJSON *task)
 {
@@ -48,17 +66,12 @@ static int no_memory(struct err *e)
 	return err_hint(e, "give it more: NOMAD_MEMORYMB, or NOMAD_MEMORY_MAX_MB");
 }
 
-static char *node_field(struct nomad *n, const cJSON *alloc, bool version)
+static cJSON *node_of(struct nomad *n, const cJSON *alloc)
 {
-	AUTO(json_freep) cJSON *node = NULL;
 	AUTO(err_clear) struct err ignored = ERR_INIT;
 	const char *id = json_str(alloc, "NodeID");
 
-	if (!id || strlen(id) != NOMAD_ID_LEN || nomad_node(n, id, &node, &ignored) < 0)
-		return NULL;
-	const char *s =
-		version ? json_str(json_get(node, "Attributes"), "nomad.version") : json_str(node, "Status");
-	return s ? text_clean(s, strlen(s), 60) : NULL;
+	return id && strlen(id) == NOMAD_ID_LEN ? ask(n, "node", id, NULL, EXPLAIN_MS, &ignored) : NULL;
 }
 
 static int node_away(const cJSON *alloc, const char *status, struct err *e)
@@ -97,35 +110,33 @@ static bool explain_allocation(const cJSON *alloc, const char *task_name, struct
 	return true;
 }
 
-/* A task may have been restarted in its allocation: then its StartedAt is later than our command. Only
- * Nomad's own event says so for sure. */
 static void explain_line(struct nomad *n, const struct stream_request *rq, const struct aftermath *a,
 			 struct err *e)
 {
-	AUTO(err_clear) struct err ignored = ERR_INIT;
-	struct nomad_wait w = NOMAD_WAIT_INIT;
 	int64_t deadline = clock_ms() + EXPLAIN_MS;
-	bool told = e->status == 0 && e->kind == ERR_REMOTE; /* the process ended: the rest must come */
+	/* when the process has ended, Nomad will soon know why; a line may break without more behind it */
+	bool wait = a->exited;
+	uint64_t index = 0;
 
 	for (;;) {
-		AUTO(json_freep) cJSON *alloc = NULL;
+		AUTO(err_clear) struct err ignored = ERR_INIT;
+		AUTO(json_freep)
+		cJSON *alloc = ask(n, "allocation", a->alloc, &index, clock_left(deadline), &ignored);
 
-		if (nomad_allocation(n, a->alloc, &w, &alloc, &ignored) < 0) {
-			if (ignored.kind == ERR_NOT_FOUND)
-				err_wrap(e, "the machine's allocation is gone");
+		if (ignored.kind == ERR_NOT_FOUND)
+			err_wrap(e, "the machine's allocation is gone");
+		if (alloc && explain_allocation(alloc, rq->task, e))
 			return;
-		}
-		if (explain_allocation(alloc, rq->task, e))
-			return;
-		int64_t left = clock_left(deadline);
-		if (!told || left == 0) {
-			AUTO(freep) char *status = node_field(n, alloc, false);
+		if (alloc && (!wait || index == 0 || clock_left(deadline) == 0)) {
+			AUTO(json_freep) cJSON *node = node_of(n, alloc);
+			const char *status = json_str(node, "Status");
 
 			if (text_eq(status, "down") || text_eq(status, "disconnected"))
 				node_away(alloc, status, e);
 			return;
 		}
-		w.ms = left;
+		if (!alloc)
+			return;
 	}
 }
 
@@ -133,15 +144,14 @@ static void explain_line(struct nomad *n, const struct stream_request *rq, const
 static void explain_stdin(struct nomad *n, const struct aftermath *a, struct err *e)
 {
 	AUTO(err_clear) struct err ignored = ERR_INIT;
-	AUTO(json_freep) cJSON *alloc = NULL;
+	AUTO(json_freep) cJSON *alloc = ask(n, "allocation", a->alloc, NULL, EXPLAIN_MS, &ignored);
+	AUTO(json_freep) cJSON *node = node_of(n, alloc);
 
-	if (nomad_allocation(n, a->alloc, NULL, &alloc, &ignored) < 0)
-		return;
-	AUTO(freep) char *version = node_field(n, alloc, true);
-	if (text_eq(version, "1.9.0"))
-		err_hint(e, "the machine's node runs Nomad 1.9.0, where a command is not told that its stdin "
-			    "has ended "
-			    "(hashicorp/nomad#24171): upgrade it");
+	if (text_eq(json_str(json_get(node, "Attributes"), "nomad.version"), "1.9.0"))
+		err_hint(
+			e,
+			"the machine's node runs Nomad 1.9.0, where a command is not told that its stdin has "
+			"ended (hashicorp/nomad#24171): upgrade it");
 }
 
 static void explain_refusal(struct nomad *n, struct err *e)

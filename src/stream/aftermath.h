@@ -12,6 +12,7 @@ struct aftermath {
 	char alloc[NOMAD_ID_LEN + 1];
 	bool left;        /* the command was sent, and may still run */
 	bool cut_short;   /* the line ended before the output */
+	bool exited;      /* by an exit frame of Nomad's */
 	bool stdin_ended; /* and the command had been told so */
 };
 

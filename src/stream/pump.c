@@ -953,6 +953,11 @@ bool pump_cut_short(const struct pump *p)
 	return p->cut_short;
 }
 
+bool pump_exited(const struct pump *p)
+{
+	return p->exited;
+}
+
 bool pump_stdin_ended(const struct pump *p)
 {
 	return p->in_closed;

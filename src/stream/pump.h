@@ -68,6 +68,9 @@ bool pump_left(const struct pump *p);
 /** pump_cut_short() - the line ended before both outputs had. */
 bool pump_cut_short(const struct pump *p);
 
+/** pump_exited() - Nomad says that the script has. */
+bool pump_exited(const struct pump *p);
+
 /** pump_stdin_ended() - the command was promised a stdin, and told that it has ended. */
 bool pump_stdin_ended(const struct pump *p);
 

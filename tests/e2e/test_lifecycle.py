@@ -69,7 +69,10 @@ def test_absent(machine: Machine) -> None:
     assert machine.fails("start") == (
         f"start machine '{machine.name}': there is no such machine\nhint: create makes one\n"
     )
-    assert machine.fails("command", "true").startswith(f"the machine '{machine.name}' has no allocation\nhint: ")
+    assert machine.fails("command", "true") == (
+        f"there is no machine '{machine.name}' in Nomad\n"
+        "hint: start it: `devpod machine start`, or `devpod up` of its workspace\n"
+    )
     machine.nothing_left()
 
 

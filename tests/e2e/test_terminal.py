@@ -434,6 +434,7 @@ def test_stopped_hard_and_background(created: Machine) -> None:
         assert not term.raw
         term.type("echo still-a-shell\r")
         term.expect("\nstill-a-shell\r\n")
+        term.expect("ready> ")
         term.type("fg\r")
         until(lambda: term.raw)
         term.type("x\r")

@@ -105,6 +105,31 @@ static void looks_like_one(void **state)
 	CHECK(NONCE "1\n", NONCE "1\n", -1);
 }
 
+/* What a terminal makes of the newline. */
+static void carriage_returns(void **state)
+{
+	(void)state;
+	CHECK("x\r\n" NONCE ":7\r\n", "x\r\n", 7);
+	CHECK(NONCE ":255\r\r\nmore", "", 255);
+	CHECK(NONCE ":1\r\r\r\n", NONCE ":1\r\r\r\n", -1);
+	CHECK(NONCE ":\r\n", NONCE ":\r\n", -1);
+	CHECK(NONCE ":1\r2\n" NONCE ":3\n", NONCE ":1\r2\n", 3);
+	CHECK(NONCE ":1\r", NONCE ":1\r", -1);
+}
+
+static void tells_what_follows(void **state)
+{
+	static const char stream[] = "echo" NONCE ":0\r\nits own";
+	struct marks m;
+
+	(void)state;
+	marks_init(&m, NONCE, true);
+	marks_feed(&m, stream, 10);
+	marks_feed(&m, stream + 10, sizeof(stream) - 11);
+	assert_true(m.found);
+	assert_string_equal(stream + 10 + m.rest, "its own");
+}
+
 static void held_is_given_back(void **state)
 {
 	(void)state;
@@ -150,7 +175,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(found_at_every_split), cmocka_unit_test(what_follows_is_dropped),
 	cmocka_unit_test(without_code),         cmocka_unit_test(looks_like_one),
 	cmocka_unit_test(held_is_given_back),   cmocka_unit_test(holds_no_more_than_the_mark),
-	cmocka_unit_test(data_is_not_copied),
+	cmocka_unit_test(data_is_not_copied),   cmocka_unit_test(carriage_returns),
+	cmocka_unit_test(tells_what_follows),
 };
 
 UNIT_MAIN(tests)

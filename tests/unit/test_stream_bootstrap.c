@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "bootstrap_sh.h"
+#include "bootstrap_tty_sh.h"
 #include "buf.h"
 #include "clock.h"
 #include "marks.h"
@@ -413,6 +414,7 @@ static void small_enough_for_a_url(void **state)
 {
 	(void)state;
 	assert_true(strlen(bootstrap_sh) < 1024);
+	assert_true(strlen(bootstrap_tty_sh) < 1024);
 }
 
 static const struct CMUnitTest tests[] = {

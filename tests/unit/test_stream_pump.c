@@ -13,11 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define READY   "\036dpn-ready\n"
@@ -71,7 +73,7 @@ struct peer {
 	struct buf input; /* stdin data not taken yet */
 	bool input_closed;
 	bool line_closed; /* a WebSocket close came */
-	unsigned heartbeats, pings, pongs;
+	unsigned heartbeats, pings, pongs, sizes;
 	char ping[8]; /* the payload of the last one */
 };
 
@@ -214,6 +216,8 @@ static bool get_frame(struct peer *p)
 	} else if (strcmp(payload, "{\"stdin\":{\"close\":true}}") == 0) {
 		NEED(!p->input_closed);
 		p->input_closed = true;
+	} else if (strcmp(payload, "{\"tty_size\":{\"height\":33,\"width\":101}}") == 0) {
+		p->sizes++;
 	} else {
 		NEED(n > 21 && memcmp(payload, "{\"stdin\":{\"data\":\"", 18) == 0 && !p->input_closed);
 		size_t len = base64_decode(payload, payload + 18, n - 21);
@@ -780,6 +784,29 @@ static void peer_after_mark(struct peer *p)
 	until_gone(p);
 }
 
+/* poll() tells of a reader that has gone, so nothing need be written. */
+static void peer_silent_command(struct peer *p)
+{
+	skip_begin(p);
+	put_string(p, 1, "x");
+	until_gone(p);
+	NEED(p->line_closed);
+}
+
+static void reader_gone_while_silent(void **state)
+{
+	struct session s = {.peer = peer_silent_command, .out_close = 1};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		s.out_socket = i == 1;
+		run(&s);
+		expect_failure(&s, ERR_OUTPUT, "write stdout: Broken pipe");
+		assert_int_equal(s.peer_status, 0);
+		done(&s);
+	}
+}
+
 static void output_behind_the_marks_is_dropped(void **state)
 {
 	struct session s = {.peer = peer_after_mark};
@@ -1161,6 +1188,106 @@ static void closed_stdin(void **state)
 	assert_int_equal(reap(pid), 0);
 }
 
+/* -- on a terminal -- */
+
+static void peer_tty(struct peer *p)
+{
+	put_string(p, 1,
+		   "sh: a warning\r\n"
+		   "\036dpn-ready\r\n");
+	AUTO(freep) char *first = get_line(p);
+	AUTO(freep) char *second = get_line(p);
+	AUTO(freep) char *third = get_line(p);
+	NEED(p->heartbeats == 0 && strspn(first, "0123456789") == 32);
+	NEED(strcmp(first + 32, " 33 101 xterm-1.2+x") == 0);
+	NEED(strcmp(second, "echo\\0011\\\\x") == 0 && strcmp(third, "") == 0);
+	memcpy(p->nonce, first, 32);
+	/* echo, then the start mark and output in one piece */
+	put_string(p, 1, first);
+	AUTO(freep) char *start = xasprintf("\r\n\036%s:0\r\nits own\r\n", p->nonce);
+	put_string(p, 1, start);
+	AUTO(freep) char *typed = get_line(p);
+	NEED(strcmp(typed, "\003\032key") == 0);
+	AUTO(freep) char *end = xasprintf("more\036%s:7\r\n", p->nonce);
+	put_string(p, 1, end);
+	AUTO(freep) char *empty = get_line(p);
+	AUTO(freep) char *told = get_line(p);
+	NEED(strcmp(empty, "") == 0 && strcmp(told, p->nonce) == 0);
+	put_string(p, 1, "an echo");
+	put_string(p, 1, end + 4);
+	until_gone(p);
+	NEED(p->line_closed && !p->input_closed && p->sizes == 1);
+}
+
+static void tty_session(void **state)
+{
+	const struct winsize size = {.ws_row = 33, .ws_col = 101};
+	struct termios before, during, after;
+	int line[2], master, slave, status = -1;
+	struct err e = ERR_INIT;
+	char out[256] = "";
+	bool again;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, line), 0);
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
+	assert_int_equal(tcgetattr(slave, &before), 0);
+	pid_t pid = child();
+	if (pid == 0) {
+		struct peer p = {.fd = line[1]};
+
+		close(line[0]);
+		peer_tty(&p);
+		_exit(0);
+	}
+	/* the user types once he sees something, in raw mode */
+	pid_t user = child();
+	if (user == 0) {
+		size_t n = 0;
+
+		while (!strstr(out, "its own\r\n")) {
+			ssize_t got = read(master, out + n, sizeof(out) - 1 - n);
+			NEED(got > 0);
+			n += (size_t)got;
+		}
+		NEED(strcmp(out, "its own\r\n") == 0);
+		NEED(tcgetattr(slave, &during) == 0 && !(during.c_lflag & (ICANON | ECHO | ISIG)));
+		NEED(write(master, "\003\032key\n", 6) == 6);
+		n = 0;
+		while (n < 4) {
+			ssize_t got = read(master, out + n, sizeof(out) - 1 - n);
+			NEED(got > 0);
+			n += (size_t)got;
+		}
+		NEED(n == 4 && memcmp(out, "more", 4) == 0);
+		_exit(0);
+	}
+	close(line[1]);
+	struct pump_config config = {.line = {&line[0], sock_fd, sock_recv, sock_send},
+				     .stdin_fd = slave,
+				     .stdout_fd = slave,
+				     .stderr_fd = 2,
+				     .tty = true,
+				     .term = "xterm-1.2+x"};
+	AUTO(pump_freep) struct pump *pump = pump_new(&config);
+	assert_int_equal(pump_wait_ready(pump, clock_ms() + 20000, &again, &e), 0);
+	int result = pump_run(pump, "echo\t\\x", &status, &e);
+	assert_int_equal(tcgetattr(slave, &after), 0);
+	if (e.msg)
+		fprintf(stderr, "%s\n", e.msg);
+	assert_int_equal(result, 0);
+	assert_int_equal(status, 7);
+	assert_int_equal(after.c_lflag, before.c_lflag);
+	assert_int_equal(after.c_iflag, before.c_iflag);
+	assert_int_equal(after.c_oflag, before.c_oflag);
+	assert_false(pump_left(pump));
+	close(line[0]);
+	assert_int_equal(reap(pid), 0);
+	assert_int_equal(reap(user), 0);
+	close(master);
+	close(slave);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(hello),
 	cmocka_unit_test(marks_byte_by_byte),
@@ -1182,6 +1309,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(interrupted),
 	cmocka_unit_test(long_command),
 	cmocka_unit_test(closed_stdin),
+	cmocka_unit_test(tty_session),
+	cmocka_unit_test(reader_gone_while_silent),
 };
 
 UNIT_MAIN(tests)
