@@ -107,7 +107,7 @@ void hint_refused(const struct machine *m, struct err *e)
 	}
 }
 
-static bool task_touched_node(const cJSON *task)
+static bool task_touched_node(const cJSON *task, const char *dir)
 {
 	const cJSON *event;
 
@@ -117,20 +117,22 @@ static bool task_touched_node(const cJSON *task)
 
 		if (text_eq(type, "Started"))
 			return true;
-		/* dockerd makes the bind source when it makes the container, which may then fail to start */
-		if (text_eq(type, "Driver Failure") && text && strstr(text, "to start container"))
+		/* dockerd makes the bind source when it makes the container, which may then fail to start:
+		 * unless that very directory is what it fails on */
+		if (text_eq(type, "Driver Failure") && text && strstr(text, "to start container") &&
+		    !(strstr(text, "mount") && strstr(text, dir)))
 			return true;
 	}
 	return false;
 }
 
-bool alloc_touched_node(const cJSON *alloc)
+bool alloc_touched_node(const cJSON *alloc, const char *dir)
 {
 	const cJSON *task;
 
 	/* the task `stopped` has the same mount, and runs also where the machine could not start */
 	cJSON_ArrayForEach (task, json_get(alloc, "TaskStates"))
-		if (task_touched_node(task))
+		if (task_touched_node(task, dir))
 			return true;
 	return false;
 }
@@ -147,18 +149,20 @@ void sight_clear(struct sight *s)
  * forgotten that. */
 static void find_data(struct machine *m, struct sight *s, struct state *file)
 {
+	const char *known = s->job ? spec_meta(s->job, SPEC_META_DIR) : NULL;
+	AUTO(freep) char *by_options = spec_dir(m->options, m->options->machine_id);
+	const char *dir = known ? known : by_options;
 	const cJSON *alloc, *last = NULL;
 	uint64_t most = 0;
 
 	cJSON_ArrayForEach (alloc, s->allocations) {
 		uint64_t index = json_u64(alloc, "CreateIndex", 0);
 
-		if (alloc_touched_node(alloc) && json_str(alloc, "NodeID") && (!last || index > most)) {
+		if (alloc_touched_node(alloc, dir) && json_str(alloc, "NodeID") && (!last || index > most)) {
 			last = alloc;
 			most = index;
 		}
 	}
-	const char *dir = s->job ? spec_meta(s->job, SPEC_META_DIR) : NULL;
 	if (last) {
 		s->data.node_id = xstrdup(json_str(last, "NodeID"));
 		s->data.node_name = xstrdup(json_str(last, "NodeName"));
@@ -171,7 +175,7 @@ static void find_data(struct machine *m, struct sight *s, struct state *file)
 	} else {
 		return;
 	}
-	s->data.dir = dir ? xstrdup(dir) : spec_dir(m->options, m->options->machine_id);
+	s->data.dir = xstrdup(dir);
 }
 
 int sight_take(struct machine *m, struct sight *ret, struct err *e)

@@ -81,8 +81,8 @@ bool sight_alive(const struct sight *s);
 /** sight_settled() - no allocation runs any more. */
 bool sight_settled(const struct sight *s);
 
-/** alloc_touched_node() - the allocation got as far as making the machine's directory on its node. */
-bool alloc_touched_node(const cJSON *alloc);
+/** alloc_touched_node() - the allocation got as far as making the machine's directory, @dir, on its node. */
+bool alloc_touched_node(const cJSON *alloc, const char *dir);
 /** alloc_failure() - why it ended, or cannot start, in Nomad's words. Return: -1, always. */
 int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struct err *e);
 /** task_state() - TaskStates[name], borrowed, or NULL. */

@@ -231,6 +231,8 @@ static void hint_for(const char *text, const struct options *o, struct err *e)
 		err_hint(e, "the client's docker plugin must have allow_privileged = true");
 	else if (strstr(text, "volumes are not enabled"))
 		err_hint(e, "the client's docker plugin must have volumes { enabled = true }");
+	else if (strstr(text, "mount") && strstr(text, o->host_dir))
+		err_hint(e, "can NOMAD_HOST_DIR '%s' be a directory on the node?", o->host_dir);
 	else if (strstr(text, "pull") || strstr(text, "image"))
 		err_hint(e, "is NOMAD_IMAGE '%s' right, and can the node reach its registry?", o->image);
 	else if (strstr(text, "OOM") || strstr(text, "out of memory"))

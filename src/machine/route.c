@@ -43,9 +43,11 @@ static int not_running(const struct machine *m, const struct sight *s, struct er
 	const char *status = json_str(s->newest, "ClientStatus");
 	const char *state = json_str(task_state(s->newest, SPEC_TASK), "State");
 
-	if (!s->job)
+	if (!s->job) {
 		err_set(e, ERR_NOT_FOUND, "there is no machine '%s' in Nomad", id);
-	else if (!s->newest)
+		return err_hint(e, "`devpod up` of its workspace makes or starts it");
+	}
+	if (!s->newest)
 		err_set(e, ERR_NOT_FOUND, "the machine '%s' has no allocation", id);
 	else
 		err_set(e, ERR_NOT_FOUND,

@@ -57,6 +57,7 @@ struct marks_out marks_feed(struct marks *m, const char *data, size_t n)
 		return out;
 	}
 	memcpy(m->passed, m->held, m->held_len);
+	out.held += m->released;
 	for (size_t i = 0; i < n;) {
 		if (m->held_len == 0) {
 			const char *start = memchr(data + i, m->text[0], n - i);
@@ -72,12 +73,15 @@ struct marks_out marks_feed(struct marks *m, const char *data, size_t n)
 		case MATCH_WHOLE:
 			m->found = true;
 			m->rest = i + 1;
+			m->leaked = m->released;
+			m->released = 0;
 			m->held_len = 0;
 			out.len = begin;
 			return out;
 		case MATCH_NO: /* it was data; this byte may begin the mark, so it's looked at again */
-			out.held_len += earlier;
+			out.held_len += earlier - m->released;
 			earlier = 0;
+			m->released = 0;
 			m->held_len = 0;
 			break;
 		}
@@ -87,11 +91,20 @@ struct marks_out marks_feed(struct marks *m, const char *data, size_t n)
 	return out;
 }
 
-struct marks_out marks_flush(struct marks *m)
+struct marks_out marks_release(struct marks *m)
 {
-	struct marks_out out = {m->passed, m->held_len, m->passed, 0};
+	struct marks_out out = {m->passed + m->released, m->held_len - m->released, m->passed, 0};
 
 	memcpy(m->passed, m->held, m->held_len);
+	m->released = m->held_len;
+	return out;
+}
+
+struct marks_out marks_flush(struct marks *m)
+{
+	struct marks_out out = marks_release(m);
+
 	m->held_len = 0;
+	m->released = 0;
 	return out;
 }

@@ -23,6 +23,8 @@ struct marks {
 	char held[MARKS_TEXT_MAX + MARKS_CODE_MAX]; /* what has matched so far */
 	size_t held_len;
 	char passed[MARKS_TEXT_MAX + MARKS_CODE_MAX]; /* what had been held when the last piece came */
+	size_t released; /* of what is held, so many bytes were passed on all the same: marks_release() */
+	size_t leaked;   /* when found: bytes of the mark itself that were passed on that way */
 	bool found;
 	int code;    /* when found, and with a code */
 	size_t rest; /* when found: where in that piece the bytes behind the mark begin */
@@ -42,6 +44,12 @@ void marks_init(struct marks *m, const char *text, bool with_code);
 
 /** marks_feed() - look at the next n bytes. Once m->found, nothing is passed on any more. */
 struct marks_out marks_feed(struct marks *m, const char *data, size_t n);
+
+/**
+ * marks_release() - pass on what is held back, because nothing follows: it may well be data. What comes next
+ * is still matched against it, so that a mark is found in any case.
+ */
+struct marks_out marks_release(struct marks *m);
 
 /** marks_flush() - the stream has ended: what was held back. */
 struct marks_out marks_flush(struct marks *m);

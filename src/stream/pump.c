@@ -293,11 +293,12 @@ static int read_stdin(struct pump *p, struct err *e)
 
 		if (n > 0) {
 			p->in_len += (size_t)n;
-		} else if (n == 0 && p->config.tty && !poll_hung_up(p->config.stdin_fd)) {
-			break; /* ^D, before it was raw again */
 		} else if (n == 0 || errno == EIO || errno == EBADF) {
-			/* EIO: a terminal that is gone, or whose foreground we are not */
-			p->in_eof = true;
+			/* EIO: a terminal that is gone, or whose foreground we are not; 0: a ^D before it was
+			 * raw again */
+			p->in_eof = n < 0 || !p->config.tty || poll_hung_up(p->config.stdin_fd);
+			if (!p->in_eof)
+				break;
 		} else if (errno == EAGAIN) {
 			break;
 		} else if (errno != EINTR) {
@@ -882,7 +883,7 @@ static void part(struct pump *p)
 	int64_t deadline = clock_ms() + PART_MS;
 	struct out *o = &p->out[FRAME_STDOUT];
 	struct err ignored = ERR_INIT;
-	bool more;
+	bool more = false;
 
 	o->gone = true; /* what comes is an echo */
 	p->in_eof = true;

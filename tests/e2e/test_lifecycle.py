@@ -71,7 +71,7 @@ def test_absent(machine: Machine) -> None:
     )
     assert machine.fails("command", "true") == (
         f"there is no machine '{machine.name}' in Nomad\n"
-        "hint: start it: `devpod machine start`, or `devpod up` of its workspace\n"
+        "hint: `devpod up` of its workspace makes or starts it\n"
     )
     machine.nothing_left()
 

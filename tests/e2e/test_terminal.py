@@ -311,7 +311,12 @@ def test_interactive_shell(created: Machine) -> None:
         time.sleep(0.3)
         term.type(b"\x1a")  # job control is that shell's
         term.expect("Stopped")
-        term.type("kill -KILL %1; wait; exit 11\r")
+        term.type("fg\r")
+        term.expect("sleep 86400\r\n")
+        time.sleep(0.3)
+        term.type(b"\x03")
+        term.expect("^C")
+        term.type("exit 11\r")
         assert term.end() == 11
     gone(created, pid)
 

@@ -140,6 +140,34 @@ static void held_is_given_back(void **state)
 	CHECK("x" NONCE ":12", "x" NONCE ":12", -1);
 }
 
+/* What is held for too long goes on its way, once, whatever follows. */
+static void released(void **state)
+{
+	(void)state;
+	const char stream[] = "a" NONCE ":1x" NONCE ":2\n";
+	const char data[] = "a" NONCE ":1x";
+	const size_t n = sizeof(stream) - 1, data_n = sizeof(data) - 1;
+
+	for (size_t cut = 0; cut <= n; cut++) {
+		for (size_t again = cut; again <= n; again++) {
+			AUTO(buf_clear) struct buf out = BUF_INIT;
+			struct marks m;
+
+			marks_init(&m, NONCE, true);
+			feed_copy(&m, stream, cut, &out);
+			collect(&out, marks_release(&m));
+			assert_int_equal(out.len, cut < n ? cut : data_n);
+			feed_copy(&m, stream + cut, again - cut, &out);
+			feed_copy(&m, stream + again, n - again, &out);
+			assert_true(m.found);
+			assert_int_equal(m.code, 2);
+			assert_int_equal(out.len, data_n + m.leaked);
+			assert_int_equal(m.leaked, cut > data_n && cut < n ? cut - data_n : 0);
+			assert_memory_equal(out.data, stream, out.len);
+		}
+	}
+}
+
 static void holds_no_more_than_the_mark(void **state)
 {
 	struct marks m;
@@ -172,10 +200,15 @@ static void data_is_not_copied(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(found_at_every_split), cmocka_unit_test(what_follows_is_dropped),
-	cmocka_unit_test(without_code),         cmocka_unit_test(looks_like_one),
-	cmocka_unit_test(held_is_given_back),   cmocka_unit_test(holds_no_more_than_the_mark),
-	cmocka_unit_test(data_is_not_copied),   cmocka_unit_test(carriage_returns),
+	cmocka_unit_test(found_at_every_split),
+	cmocka_unit_test(what_follows_is_dropped),
+	cmocka_unit_test(without_code),
+	cmocka_unit_test(looks_like_one),
+	cmocka_unit_test(held_is_given_back),
+	cmocka_unit_test(released),
+	cmocka_unit_test(holds_no_more_than_the_mark),
+	cmocka_unit_test(data_is_not_copied),
+	cmocka_unit_test(carriage_returns),
 	cmocka_unit_test(tells_what_follows),
 };
 
