@@ -30,15 +30,18 @@
  * more while cJSON has it, and two output queues (1 MiB each, a buffer's doubling included): below 6 MiB
  * together.
  */
-#define MESSAGE_MAX  ((size_t)512 << 10)
-#define STDIN_MAX    ((size_t)1 << 20) /* of data in one frame: Nomad takes in 1 MB frames fastest */
-#define OUT_LIMIT    ((size_t)256 << 10)
-#define OUT_MAX      (OUT_LIMIT + MESSAGE_MAX)
-#define CONTROL_ROOM ((size_t)16 << 10) /* for control frames behind a data frame that does not get off */
-#define TX_MAX       (FRAME_STDIN_MAX(STDIN_MAX) + CONTROL_ROOM)
-#define TURN_MAX     ((size_t)1 << 20) /* bytes received before the other descriptors get their turn */
-#define LATE_MS      2000              /* poll() returns so much too late only when we were stopped */
-#define SAID_MAX     ((size_t)512)     /* of what came instead of the ready mark, for the error */
+#define MESSAGE_MAX     ((size_t)512 << 10)
+#define STDIN_MAX       ((size_t)1 << 20) /* of data in one frame: Nomad takes in 1 MB frames fastest */
+#define OUT_LIMIT       ((size_t)256 << 10)
+#define OUT_MAX         (OUT_LIMIT + MESSAGE_MAX)
+#define CONTROL_ROOM    ((size_t)16 << 10) /* for control frames behind a data frame that does not get off */
+#define TX_MAX          (FRAME_STDIN_MAX(STDIN_MAX) + CONTROL_ROOM)
+#define TURN_MAX        ((size_t)1 << 20) /* bytes received before the other descriptors get their turn */
+#define FEW             4                 /* bytes of a mark: data begins like that once in 2^32 bytes */
+#define RELEASE_MS      40
+#define RELEASE_LATE_MS 2000
+#define LATE_MS         2000          /* poll() returns so much too late only when we were stopped */
+#define SAID_MAX        ((size_t)512) /* of what came instead of the ready mark, for the error */
 
 /*
  * A command that never reads its stdin holds up everything between us and it, also Nomad's answers to our
@@ -590,6 +593,32 @@ static int watch_terminal(struct pump *p, struct err *e)
 	return send_size(p, e);
 }
 
+/*
+ * What may be the beginning of the end mark is held back. It may as well be data, which somebody waits for:
+ * an ssh packet ends in any byte. So when nothing follows it goes on its way; the mark is found all the same.
+ * More than a few bytes of the mark are hardly data, and wait longer.
+ */
+static int64_t release_time(const struct pump *p, const struct out *o)
+{
+	if (!p->started || o->marks.found || o->marks.held_len == o->marks.released)
+		return INT64_MAX;
+	return p->heard + (o->marks.held_len < FEW ? RELEASE_MS : RELEASE_LATE_MS);
+}
+
+static int release_late(struct pump *p, struct err *e)
+{
+	for (size_t i = 0; i < FRAME_STREAMS; i++) {
+		struct out *o = &p->out[i];
+
+		if (clock_left(release_time(p, o)))
+			continue;
+		struct marks_out pass = marks_release(&o->marks);
+		if (queue_output(o, pass.held, pass.held_len, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* Everything that can be done now. */
 static int work(struct pump *p, bool *ret_more, struct err *e)
 {
@@ -601,7 +630,7 @@ static int work(struct pump *p, bool *ret_more, struct err *e)
 		return -1;
 	if (receive(p, ret_more, e) < 0 || transmit(p, e) < 0)
 		return -1;
-	if (p->running && write_out(p, e) < 0)
+	if (release_late(p, e) < 0 || (p->running && write_out(p, e) < 0))
 		return -1;
 	if (clock_left(silence_deadline(p)) == 0) {
 		err_set(e, ERR_CONNECT, "the line to Nomad is silent for %lld s",
@@ -642,6 +671,8 @@ static int wait_any(struct pump *p, bool more, int64_t deadline, struct err *e)
 	if (fds[1].events && !line_ended(p))
 		fds[1].fd = p->config.line.fd(p->config.line.arg);
 	deadline = earliest(deadline, earliest(p->beat, earliest(silence_deadline(p), exit_deadline(p))));
+	for (size_t i = 0; i < FRAME_STREAMS; i++)
+		deadline = earliest(deadline, release_time(p, &p->out[i]));
 	int64_t begin = clock_ms(), ms = more && listen ? 0 : clock_left(deadline);
 	if (ms > 60000)
 		ms = 60000;
@@ -937,6 +968,10 @@ int pump_run(struct pump *p, const char *command, int *ret_status, struct err *e
 	say_goodbye(p, whole);
 	if (failed < 0)
 		return -1;
+	if (whole && (p->out[FRAME_STDOUT].marks.leaked || p->out[FRAME_STDERR].marks.leaked))
+		return err_set(e, ERR_REMOTE,
+			       "the output has a few bytes too many at its end: the line paused within the "
+			       "end mark");
 	if (!whole) {
 		p->cut_short = true;
 		return end_error(p, e);
