@@ -885,7 +885,7 @@ static int release_held(struct pump *p, struct err *e)
 static int carry(struct pump *p, bool *ret_complete, struct err *e)
 {
 	for (;;) {
-		bool more;
+		bool more = false;
 
 		if (work(p, &more, e) < 0)
 			return -1;
