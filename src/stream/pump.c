@@ -732,7 +732,7 @@ static int end_error(struct pump *p, struct err *e)
 static int wait_ready(struct pump *p, int64_t deadline, bool *ret_again, struct err *e)
 {
 	while (!p->ready) {
-		bool more;
+		bool more = false;
 
 		if (work(p, &more, e) < 0) {
 			*ret_again = e->kind == ERR_CONNECT;

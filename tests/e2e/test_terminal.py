@@ -567,7 +567,16 @@ def test_tmux(created: Machine, tmux: Any, tmp_path: Path) -> None:
     tmux("set-option", "-g", "remain-on-exit", "on")
 
     def shows(pattern: str) -> None:
-        until(lambda: re.search(pattern, tmux("capture-pane", "-p", "-t", "x")))
+        screen = [""]
+
+        def there() -> bool:
+            screen[0] = tmux("capture-pane", "-p", "-t", "x")
+            return re.search(pattern, screen[0]) is not None
+
+        try:
+            until(there)
+        except AssertionError:
+            raise AssertionError(f"no {pattern!r} on the screen:\n{screen[0]}") from None
 
     shows(r"30 lines, 90 columns, last key: none")
     tmux("send-keys", "-t", "x", "z")
