@@ -33,7 +33,6 @@ static struct {
 	volatile sig_atomic_t raw;
 	int fd;
 	struct termios before, during;
-	volatile sig_atomic_t changed;
 	int wake[2];
 	struct sigaction old[HANDLERS];
 	bool handled[HANDLERS];
@@ -73,7 +72,6 @@ static void set_modes(const struct termios *modes)
 
 static void wake(void)
 {
-	terminal.changed = 1;
 	(void)!write(terminal.wake[1], "", 1);
 }
 
@@ -235,12 +233,11 @@ int terminal_fd(void)
 
 bool terminal_changed(void)
 {
+	bool changed = false;
 	char drop[64];
 
-	if (!terminal.changed)
-		return false;
-	terminal.changed = 0;
+	/* each wake() leaves a byte, or the pipe is full of them */
 	while (terminal.wake[0] >= 0 && read(terminal.wake[0], drop, sizeof(drop)) > 0)
-		;
-	return true;
+		changed = true;
+	return changed;
 }
