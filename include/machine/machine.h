@@ -9,7 +9,7 @@ struct options;
 struct nomad;
 
 /*
- * A machine: a Nomad job that behaves like one (../shared/design.md). Every call talks to Nomad, waits by
+ * A machine: a Nomad job that behaves like one. Every call talks to Nomad, waits by
  * blocking queries, tells progress on stderr, and ends early with ERR_INTERRUPTED on a signal.
  */
 

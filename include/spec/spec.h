@@ -6,7 +6,7 @@
 
 /*
  * Options to job JSON; pure, and byte-stable for the same input. The reasons for each member are in spec.c,
- * the measurements in ../shared/nomad.md and devpod.md.
+ * what was measured in CONTRIBUTING.md.
  */
 
 #define SPEC_GROUP        "machine"

@@ -33,8 +33,8 @@ struct stream_route {
 };
 
 /**
- * stream_run() - run a command in the job's newest running allocation, attached to our stdio (nomad.md,
- * Exec).
+ * stream_run() - run a command in the job's newest running allocation, attached to our stdio
+ * (CONTRIBUTING.md tells why in this way).
  *
  * The exec'd script is fixed (src/stream/bootstrap.sh); the command and a nonce go over stdin once the script
  * has said that it runs. It ends both outputs with a mark, so that not a byte is missing and the exit code is

@@ -65,7 +65,7 @@ static cJSON *new_job(const struct spec_request *rq, const char *id, const char 
 
 	json_put_str(job, "ID", id);
 	json_put_str(job, "Name", id);
-	/* nomad.md, Jobs: PID 1 ending with 0 is then a stop, without any credential */
+	/* PID 1 ending with 0 is then a stop, without any credential */
 	json_put_str(job, "Type", "batch");
 	if (o->namespace_)
 		json_put_str(job, "Namespace", o->namespace_);

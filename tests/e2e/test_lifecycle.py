@@ -77,7 +77,7 @@ def test_absent(machine: Machine) -> None:
 
 
 def test_job(created: Machine) -> None:
-    """The registered job is the one that design.md asks for."""
+    """The registered job is what README says a machine is."""
     job = created.cluster.job(created.name)
     assert job is not None
     (group,) = job["TaskGroups"]
