@@ -1,7 +1,5 @@
 #include "mem.h"
 
-#include <stdint.h>
-
 static void *check(void *p)
 {
 	if (!p) {
@@ -38,7 +36,7 @@ char *xstrndup(const char *s, size_t n)
 
 char *xstrdup(const char *s)
 {
-	return s ? xstrndup(s, SIZE_MAX) : NULL;
+	return s ? xstrndup(s, strlen(s)) : NULL;
 }
 
 char *xvasprintf(const char *fmt, va_list ap)

@@ -35,9 +35,7 @@ def sim_of(machine: Machine) -> SimCluster:
 
 
 @contextlib.contextmanager
-def running(
-    machine: Machine, command: str = "exec sleep 86400", **more: object
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(machine: Machine, command: str = "exec sleep 86400", **more: object) -> Iterator[subprocess.Popen[bytes]]:
     """A command that has begun."""
     with machine.popen("command", f"echo begun; {command}", **more) as process:  # type: ignore[arg-type]
         assert process.stdout is not None
@@ -74,12 +72,8 @@ def test_out_of_memory(small: Machine) -> None:
     with running(small) as process:
         sim_of(small).oom_kill(sim_of(small).running(small.name)["ID"])
         text = error(process)
-    assert text.startswith(
-        f"{INCOMPLETE}the machine ran out of memory and was killed: "
-    )
-    assert text.endswith(
-        "\nhint: give it more: NOMAD_MEMORYMB, or NOMAD_MEMORY_MAX_MB\n"
-    )
+    assert text.startswith(f"{INCOMPLETE}the machine ran out of memory and was killed: ")
+    assert text.endswith("\nhint: give it more: NOMAD_MEMORYMB, or NOMAD_MEMORY_MAX_MB\n")
 
 
 def test_stopped(created: Machine) -> None:
@@ -102,22 +96,14 @@ def test_ended_by_itself(small: Machine) -> None:
 def test_node_down(small: Machine, status: str) -> None:
     sim = sim_of(small)
     sim.exec_fault("cut", bytes=30)
-    with running(
-        small, "read -r l; echo 0123456789012345678901234567890123456789; sleep 86400"
-    ) as process:
+    with running(small, "read -r l; echo 0123456789012345678901234567890123456789; sleep 86400") as process:
         sim.set_node(status=status)
         assert process.stdin is not None
         process.stdin.write(b"\n")
         process.stdin.flush()
         text = error(process)
-    assert re.match(
-        rf"{INCOMPLETE}the machine's node 'node-0' is (down|disconnected|lost|unknown): ",
-        text,
-    ), text
-    assert (
-        "\nhint: the command's outcome is not known; `nomad node status` tells when the node is back\n"
-        in text
-    )
+    assert re.match(rf"{INCOMPLETE}the machine's node 'node-0' is (down|disconnected|lost|unknown): ", text), text
+    assert "\nhint: the command's outcome is not known; `nomad node status` tells when the node is back\n" in text
 
 
 def test_server_restarts(small: Machine) -> None:
@@ -138,15 +124,9 @@ def test_server_restarts(small: Machine) -> None:
 def test_refused_upgrade(small: Machine, status: int) -> None:
     sim_of(small).rule(EXEC, status=status, body="Permission denied")
     text = small.fails("command", "true")
-    assert (
-        f": HTTP {status}: Permission denied\nhint: without a token: set NOMAD_TOKEN to one with the capability alloc-exec in this namespace\n"
-        in text
-    )
+    assert f": HTTP {status}: Permission denied\nhint: without a token: set NOMAD_TOKEN to one with the capability alloc-exec in this namespace\n" in text
     text = small.fails("command", "true", env={"NOMAD_TOKEN": "t"})
-    assert (
-        "\nhint: the token from NOMAD_TOKEN needs the capability alloc-exec in this namespace, and the node must not have disable_remote_exec set\n"
-        in text
-    )
+    assert "\nhint: the token from NOMAD_TOKEN needs the capability alloc-exec in this namespace, and the node must not have disable_remote_exec set\n" in text
 
 
 def test_refused_after_upgrade(small: Machine) -> None:
@@ -170,15 +150,8 @@ def test_other_answer(small: Machine) -> None:
 
 
 def test_tls_refused(small: Machine) -> None:
-    text = small.fails(
-        "command",
-        "true",
-        env={"NOMAD_ADDR": sim_of(small).url.replace("http://", "https://")},
-    )
-    assert (
-        "\nhint: does the server speak TLS (else write http:// in NOMAD_ADDR), and does it want a client certificate"
-        in text
-    )
+    text = small.fails("command", "true", env={"NOMAD_ADDR": sim_of(small).url.replace("http://", "https://")})
+    assert "\nhint: does the server speak TLS (else write http:// in NOMAD_ADDR), and does it want a client certificate" in text
 
 
 # -- frames that are none
@@ -200,12 +173,8 @@ class Between:
             while True:
                 client, _ = self.server.accept()
                 server = socket.create_connection(self.to)
-                threading.Thread(
-                    target=self._copy, args=(client, server, False), daemon=True
-                ).start()
-                threading.Thread(
-                    target=self._copy, args=(server, client, True), daemon=True
-                ).start()
+                threading.Thread(target=self._copy, args=(client, server, False), daemon=True).start()
+                threading.Thread(target=self._copy, args=(server, client, True), daemon=True).start()
 
     def _copy(self, source: socket.socket, to: socket.socket, spoil: bool) -> None:
         seen = b""
@@ -230,24 +199,12 @@ def text_frame(payload: bytes) -> bytes:
 
 
 BROKEN = {
-    "half-frame": (
-        b"\x81\x7eX!",
-        r"the output may be incomplete: GET \S+: \S+ closed the connection",
-    ),
-    "bad-base64": (
-        text_frame(b'{"stdout":{"data":"a"}}'),
-        "Nomad sent a frame whose stdout is no valid base64",
-    ),
-    "bad-json": (
-        text_frame(b'{"stdout":}'),
-        "a frame from Nomad: invalid JSON at line 1, column 11",
-    ),
+    "half-frame": (b"\x81\x7eX!", r"the output may be incomplete: GET \S+: \S+ closed the connection"),
+    "bad-base64": (text_frame(b'{"stdout":{"data":"a"}}'), "Nomad sent a frame whose stdout is no valid base64"),
+    "bad-json": (text_frame(b'{"stdout":}'), "a frame from Nomad: invalid JSON at line 1, column 11"),
     "bad-utf8": (text_frame(b'{"\xff":1}'), "WebSocket: a text message is no UTF-8"),
     "masked": (b"\x81\x82xxxx{}", "WebSocket: a frame from the server is masked"),
-    "oversized": (
-        b"\x82\x7f\0\0\0\0\x7f\0\0\0",
-        "WebSocket: a message is larger than we take",
-    ),
+    "oversized": (b"\x82\x7f\0\0\0\0\x7f\0\0\0", "WebSocket: a message is larger than we take"),
     "reserved": (b"\xc1\x01x", "WebSocket: a reserved bit is set"),
 }
 
@@ -256,9 +213,7 @@ BROKEN = {
 def test_broken_frames(small: Machine, kind: str) -> None:
     say, wanted = BROKEN[kind]
     between = Between(sim_of(small).url, b"YmVndW4K", say)  # begun
-    with running(
-        small, env={"NOMAD_ADDR": between.url, "NOMAD_EXEC_DIRECT": "false"}
-    ) as process:
+    with running(small, env={"NOMAD_ADDR": between.url, "NOMAD_EXEC_DIRECT": "false"}) as process:
         text = error(process)
     between.close()
     assert re.fullmatch(f"error: {wanted}\n(hint: .*\n)?", text), text
@@ -267,11 +222,7 @@ def test_broken_frames(small: Machine, kind: str) -> None:
 def test_unknown_members(small: Machine) -> None:
     say = text_frame(b'{"news":[1,{"a":null}],"stdout":{"data":"eA==","x":1}}')
     between = Between(sim_of(small).url, b"YmVndW4K", say)
-    with running(
-        small,
-        "sleep 0.3; exit 7",
-        env={"NOMAD_ADDR": between.url, "NOMAD_EXEC_DIRECT": "false"},
-    ) as process:
+    with running(small, "sleep 0.3; exit 7", env={"NOMAD_ADDR": between.url, "NOMAD_EXEC_DIRECT": "false"}) as process:
         assert process.wait(LIMIT) == 7
         assert process.stdout is not None and process.stdout.read().startswith(b"x")
     between.close()
@@ -294,11 +245,7 @@ def test_signals(created: Machine, number: signal.Signals) -> None:
 def test_reader_gone(created: Machine, flowing: bool) -> None:
     """`… | head -1`: it ends at once, and so does what writes in the machine."""
     mark = token()
-    command = (
-        f"exec sh -c 'while :; do echo y; done' {mark}"
-        if flowing
-        else f"exec sleep {mark}"
-    )
+    command = f"exec sh -c 'while :; do echo y; done' {mark}" if flowing else f"exec sleep {mark}"
     with running(created, command) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -309,9 +256,7 @@ def test_reader_gone(created: Machine, flowing: bool) -> None:
 def test_reader_gone_spares_others(created: Machine) -> None:
     """Processes with another stdout, such as daemons, stay."""
     mark = token()
-    with running(
-        created, f"sleep {mark} >/dev/null 2>&1 & exec sleep 86400"
-    ) as process:
+    with running(created, f"sleep {mark} >/dev/null 2>&1 & exec sleep 86400") as process:
         assert process.stdout is not None
         process.stdout.close()
         error(process)
@@ -323,27 +268,11 @@ def test_reader_gone_spares_others(created: Machine) -> None:
 def test_shell_around_us_killed(created: Machine) -> None:
     """DevPod 0.6.15 kills only the shell around us, and closes its ends of our pipes."""
     path = str(created.provider.path)
-    env = created.provider.environment(
-        {**created.env, "COMMAND": "echo begun; exec sleep 86400"}
-    )
-    process = subprocess.Popen(
-        ["sh", "-c", '"$0" command; exit $?', path],
-        env=env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    env = created.provider.environment({**created.env, "COMMAND": "echo begun; exec sleep 86400"})
+    process = subprocess.Popen(["sh", "-c", '"$0" command; exit $?', path], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None and process.stdin is not None
     assert process.stdout.readline() == b"begun\n"
-    ours = [
-        int(p)
-        for p in subprocess.run(
-            ["pgrep", "-P", str(process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.split()
-    ]
+    ours = [int(p) for p in subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False).stdout.split()]
     assert ours
     process.kill()
     process.wait()
@@ -364,9 +293,7 @@ def test_stdin_bug_is_named(small: Machine) -> None:
     )
     for version, wanted in (("2.0.6", ""), ("1.9.0", hint)):
         sim.exec_fault("no_stdin_close", times=1)
-        sim.call(
-            lambda c, v=version: c.node().attributes.__setitem__("nomad.version", v)
-        )  # type: ignore[misc]
+        sim.call(lambda c, v=version: c.node().attributes.__setitem__("nomad.version", v))  # type: ignore[misc]
         with running(small, "cat") as process:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(b"x\n")

@@ -28,9 +28,7 @@ OURS = "DPN_E2E_TTY"
 class Terminal:
     """A pty, and the one process that has it as its controlling terminal."""
 
-    def __init__(
-        self, argv: list[str], env: dict[str, str], rows: int = 33, columns: int = 101
-    ) -> None:
+    def __init__(self, argv: list[str], env: dict[str, str], rows: int = 33, columns: int = 101) -> None:
         self.out = b""
         self.seen = 0
         self.code: int | None = None
@@ -52,9 +50,7 @@ class Terminal:
         return termios.tcgetattr(self.slave)
 
     def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(
-            self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0)
-        )
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def foreground(self) -> int:
         """The process group in the foreground; only the master tells it to others than its session."""
@@ -75,9 +71,7 @@ class Terminal:
         text = text.encode() if isinstance(text, str) else text
         deadline = time.monotonic() + timeout
         while (at := self.out.find(text, self.seen)) < 0:
-            assert time.monotonic() < deadline, (
-                f"no {text!r} in {self.out[self.seen :]!r}"
-            )
+            assert time.monotonic() < deadline, f"no {text!r} in {self.out[self.seen :]!r}"
             if not self.read() and self.ended():
                 while self.read(0.1):
                     pass
@@ -119,17 +113,11 @@ class Terminal:
 
 @contextlib.contextmanager
 def terminal(
-    machine: Machine,
-    command: str,
-    *args: str,
-    env: dict[str, str] | None = None,
-    **more: Any,
+    machine: Machine, command: str, *args: str, env: dict[str, str] | None = None, **more: Any
 ) -> Iterator[Terminal]:
     """The executable on a terminal."""
     path = str(machine.provider.path)
-    values = machine.provider.environment(
-        {"TERM": "xterm-256color", **machine.env, "COMMAND": command, **(env or {})}
-    )
+    values = machine.provider.environment({"TERM": "xterm-256color", **machine.env, "COMMAND": command, **(env or {})})
     term = Terminal([path, *args, "command"], values, **more)
     try:
         yield term
@@ -142,9 +130,7 @@ def shell(machine: Machine, **env: str) -> Iterator[Terminal]:
     """An interactive shell on a terminal, with job control."""
     if not shutil.which("bash"):
         pytest.skip("no bash here")
-    values = machine.provider.environment(
-        {"TERM": "xterm", **machine.env, "PS1": "ready> ", **env}
-    )
+    values = machine.provider.environment({"TERM": "xterm", **machine.env, "PS1": "ready> ", **env})
     term = Terminal(["/bin/bash", "--norc", "--noprofile", "--noediting", "-i"], values)
     term.expect("ready> ")
     try:
@@ -206,9 +192,7 @@ def test_one_terminal_is_none(created: Machine, tmp_path: Path) -> None:
     path = shlex.quote(str(created.provider.path))
     with shell(created) as term:
         for at, redirect in enumerate((f">{tmp_path}/out", "</dev/null")):
-            term.type(
-                f"{path} command 'test -t 0 || test -t 1 || echo none' {redirect} | cat; echo end-$((40+{at}))\r"
-            )
+            term.type(f"{path} command 'test -t 0 || test -t 1 || echo none' {redirect} | cat; echo end-$((40+{at}))\r")
             term.expect(f"end-{40 + at}")
         term.type("exit\r")
     assert (tmp_path / "out").read_text() == "none\n"
@@ -227,9 +211,7 @@ def test_term_and_size(created: Machine) -> None:
 
 
 def test_resize(created: Machine) -> None:
-    with terminal(
-        created, "trap 'stty size' WINCH; echo go; while :; do sleep 0.05; done"
-    ) as term:
+    with terminal(created, "trap 'stty size' WINCH; echo go; while :; do sleep 0.05; done") as term:
         term.expect("go\r\n")
         for rows, columns in ((50, 132), (24, 80)):
             term.resize(rows, columns)
@@ -240,9 +222,7 @@ def test_resize(created: Machine) -> None:
 
 def test_keys(created: Machine) -> None:
     """In raw mode each goes over as it is, those that would be signals here too."""
-    with terminal(
-        created, "stty raw -echo; printf ready; head -c 9 | od -An -tx1; exit 5"
-    ) as term:
+    with terminal(created, "stty raw -echo; printf ready; head -c 9 | od -An -tx1; exit 5") as term:
         term.expect("ready")
         assert term.raw
         term.type(b"\x03\x1a\x1c\x04\x11\x13\r\n\xff")
@@ -253,9 +233,7 @@ def test_keys(created: Machine) -> None:
 
 def test_interrupt_key(created: Machine) -> None:
     """^C is for the program, which may have its own thoughts about it."""
-    with terminal(
-        created, "trap 'echo caught' INT; echo go; sleep 86400; echo after; exit 4"
-    ) as term:
+    with terminal(created, "trap 'echo caught' INT; echo go; sleep 86400; echo after; exit 4") as term:
         term.expect("go\r\n")
         term.type(b"\x03")
         term.expect("caught\r\n")
@@ -310,16 +288,7 @@ def test_large_output(created: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
-    [
-        "raw",
-        "-opost",
-        "olcuc",
-        "-icanon min 0 time 0",
-        "-isig inlcr",
-        "igncr",
-        "tostop -echo",
-    ],
+    "odd", ["raw", "-opost", "olcuc", "-icanon min 0 time 0", "-isig inlcr", "igncr", "tostop -echo"]
 )
 def test_odd_modes(created: Machine, odd: str) -> None:
     """Programs that leave the machine's terminal as it should not be left."""
@@ -329,16 +298,12 @@ def test_odd_modes(created: Machine, odd: str) -> None:
 
 def test_own_group_in_the_foreground(created: Machine) -> None:
     """A shell with job control that is killed leaves its own group in the foreground."""
-    with terminal(
-        created, "bash --norc -ic 'sleep 0.1; kill -KILL $$'; stty tostop; exit 8"
-    ) as term:
+    with terminal(created, "bash --norc -ic 'sleep 0.1; kill -KILL $$'; stty tostop; exit 8") as term:
         assert term.end() == 8
 
 
 def test_interactive_shell(created: Machine) -> None:
-    with terminal(
-        created, "exec bash --norc --noprofile --noediting -i", env={"TERM": "dumb"}
-    ) as term:
+    with terminal(created, "exec bash --norc --noprofile --noediting -i", env={"TERM": "dumb"}) as term:
         term.expect("# " if os.geteuid() == 0 else "$ ")
         term.type("echo $$ $((6*7))\r")
         pid = term.expect(" 42\r\n").split()[-1]
@@ -370,9 +335,7 @@ def test_signals(created: Machine, number: signal.Signals) -> None:
         os.kill(term.pid, number)
         assert term.end() == 128 + number
         assert term.modes() == term.before
-        assert term.out[term.seen :].endswith(
-            f"error: interrupted ({number.name})\r\n".encode()
-        )
+        assert term.out[term.seen :].endswith(f"error: interrupted ({number.name})\r\n".encode())
     until(lambda: not left(mark), timeout=10)
     gone(created, pid)
 
@@ -386,15 +349,7 @@ def test_nothing_left(created: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGSEGV,
-        signal.SIGABRT,
-        signal.SIGBUS,
-        signal.SIGFPE,
-        signal.SIGQUIT,
-        signal.SIGUSR1,
-    ],
+    "number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGQUIT, signal.SIGUSR1]
 )
 def test_crash(created: Machine, number: signal.Signals) -> None:
     """The modes are restored, and it is the signal that ends us (or ASan's handler that is called)."""
@@ -404,10 +359,7 @@ def test_crash(created: Machine, number: signal.Signals) -> None:
         until(lambda: term.raw)
         os.kill(term.pid, number)
         until(term.ended)
-        assert term.code in (
-            -number,
-            SANITIZER if created.provider.sanitized else -number,
-        )
+        assert term.code in (-number, SANITIZER if created.provider.sanitized else -number)
         assert term.modes() == term.before
     for pid in left(mark):  # nobody told the machine
         os.kill(int(pid), signal.SIGKILL)
@@ -433,9 +385,7 @@ def test_line_breaks(sim: SimCluster) -> None:
     sim.exec_fault("close", bytes=5000, code=1011, reason="rpc error: EOF")
     with terminal(machine, "seq 1 100000; sleep 86400") as term:
         assert term.end() == 1
-        assert term.out.endswith(
-            b"error: the output may be incomplete: Nomad closed the line: rpc error: EOF\r\n"
-        )
+        assert term.out.endswith(b"error: the output may be incomplete: Nomad closed the line: rpc error: EOF\r\n")
         assert term.modes() == term.before
 
 
@@ -515,12 +465,7 @@ def test_started_in_the_background(created: Machine) -> None:
 
 
 def states(parent: int) -> list[str]:
-    done = subprocess.run(
-        ["ps", "-o", "stat=", "--ppid", str(parent)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(["ps", "-o", "stat=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
     return [line.strip()[:1] for line in done.stdout.splitlines()]
 
 
@@ -543,13 +488,13 @@ def test_own_screen_program(created: Machine) -> None:
         term.type("a")
         term.expect("last key: a")
         term.resize(20, 70)
-        until(
-            lambda: (
-                term.type("b")
-                or term.read(0.1)
-                and b"20 lines, 70 columns, last key: b" in term.out
-            )
-        )
+
+        def there() -> bool:  # sizes and keys go side by side: see test_tmux
+            term.type("b")
+            term.read(0.1)
+            return b"20 lines, 70 columns, last key: b" in term.out
+
+        until(there)
         term.type("q")
         assert term.end() == 21
         assert term.out.endswith(b"\x1b[?1049l")
@@ -605,11 +550,7 @@ def tmux(tmp_path: Path) -> Iterator[Any]:
 
     def call(*args: str) -> str:
         done = subprocess.run(
-            [exe, "-S", str(sock), "-f", "/dev/null", *args],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT,
-            check=False,
+            [exe, "-S", str(sock), "-f", "/dev/null", *args], capture_output=True, text=True, timeout=LIMIT, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -626,11 +567,7 @@ def test_tmux(created: Machine, tmux: Any, tmp_path: Path) -> None:
     lines = [f"export {k}={shlex.quote(v)}" for k, v in env.items()]
     run = f"{shlex.quote(str(created.provider.path))} command {shlex.quote(SCREEN)}"
     # the code is printed: tmux does not always come to know what a dead pane ended with
-    script.write_text(
-        "\n".join(
-            [*lines, run, "echo code-$?", "read -r l", 'echo "<$l>"', "read -r l", ""]
-        )
-    )
+    script.write_text("\n".join([*lines, run, "echo code-$?", "read -r l", 'echo "<$l>"', "read -r l", ""]))
     tmux("new-session", "-d", "-s", "x", "-x", "90", "-y", "30", "sh", str(script))
 
     def shows(pattern: str, press: str = "") -> None:
@@ -645,9 +582,7 @@ def test_tmux(created: Machine, tmux: Any, tmp_path: Path) -> None:
         try:
             until(there)
         except AssertionError:
-            raise AssertionError(
-                f"no {pattern!r} on the screen:\n{screen[0]}"
-            ) from None
+            raise AssertionError(f"no {pattern!r} on the screen:\n{screen[0]}") from None
 
     shows(r"30 lines, 90 columns, last key: none")
     tmux("send-keys", "-t", "x", "z")
@@ -657,9 +592,7 @@ def test_tmux(created: Machine, tmux: Any, tmp_path: Path) -> None:
     shows(r"20 lines, 70 columns, last key: y", press="y")
     tmux("send-keys", "-t", "x", "q")
     shows(r"code-21\n")
-    tmux(
-        "send-keys", "-t", "x", "twp", "BSpace", "o", "Enter"
-    )  # the line discipline is there again
+    tmux("send-keys", "-t", "x", "twp", "BSpace", "o", "Enter")  # the line discipline is there again
     shows(r"two\n<two>\n")
 
 
@@ -669,15 +602,7 @@ def test_terminal_closed(created: Machine, tmux: Any, tmp_path: Path) -> None:
     script = tmp_path / "run"
     env = created.provider.environment(created.env)
     lines = [f"export {k}={shlex.quote(v)}" for k, v in env.items()]
-    script.write_text(
-        "\n".join(
-            [
-                *lines,
-                f"exec {shlex.quote(str(created.provider.path))} command 'sleep {mark}'",
-                "",
-            ]
-        )
-    )
+    script.write_text("\n".join([*lines, f"exec {shlex.quote(str(created.provider.path))} command 'sleep {mark}'", ""]))
     tmux("new-session", "-d", "-s", "x", "sh", str(script))
     until(lambda: left(mark))
     tmux("kill-session", "-t", "x")
