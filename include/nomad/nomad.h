@@ -47,6 +47,8 @@ int nomad_job_plan(struct nomad *n, const cJSON *job, cJSON **ret, struct err *e
 int nomad_job_stop(struct nomad *n, const char *id, bool purge, struct err *e) MUST_CHECK;
 /** nomad_job() - ERR_NOT_FOUND when there is none. */
 int nomad_job(struct nomad *n, const char *id, cJSON **ret, struct err *e) MUST_CHECK;
+/** nomad_find_job() - likewise, but none is a success too: *ret is NULL then. */
+int nomad_find_job(struct nomad *n, const char *id, cJSON **ret, struct err *e) MUST_CHECK;
 
 /** The allocations of a job (an empty array when there is none), an allocation, an evaluation. @w may be
  * NULL. */

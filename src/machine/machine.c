@@ -186,12 +186,9 @@ int sight_take(struct machine *m, struct sight *ret, struct err *e)
 
 	if (state_load(m, &file, e) < 0)
 		return -1;
-	if (nomad_job(m->nomad, id, &s.job, e) < 0) {
-		if (e->kind == ERR_AUTH)
-			hint_token(m, "read-job", e);
-		if (e->kind != ERR_NOT_FOUND)
-			return -1;
-		err_clear(e);
+	if (nomad_find_job(m->nomad, id, &s.job, e) < 0)
+		return e->kind == ERR_AUTH ? hint_token(m, "read-job", e) : -1;
+	if (!s.job) {
 		s.allocations = json_array();
 	} else {
 		if (!spec_is_ours(s.job, id)) {

@@ -88,13 +88,11 @@ static bool job_is_gone(struct watch *w, struct err *e)
 {
 	AUTO(json_freep) cJSON *job = NULL;
 
-	if (nomad_job(w->m->nomad, w->what->job_id, &job, e) == 0)
-		return false;
-	if (e->kind == ERR_NOT_FOUND) {
-		err_clear(e);
+	if (nomad_find_job(w->m->nomad, w->what->job_id, &job, e) < 0)
+		return true;
+	if (!job)
 		err_set(e, ERR_CONFLICT, "somebody removed the job '%s' meanwhile", w->what->job_id);
-	}
-	return true;
+	return !job;
 }
 
 /* Tell what is wrong with the placement. Return: -1 when it can never be, 0 when waiting may help; @why is

@@ -123,12 +123,10 @@ static int await_other_cleanup(struct machine *m, const char *id, uint64_t *ret_
 		AUTO(json_freep) cJSON *job = NULL, *allocations = NULL;
 
 		*ret_expect = 0;
-		if (nomad_job(m->nomad, id, &job, e) < 0) {
-			if (e->kind != ERR_NOT_FOUND)
-				return -1;
-			err_clear(e);
+		if (nomad_find_job(m->nomad, id, &job, e) < 0)
+			return -1;
+		if (!job)
 			return 0;
-		}
 		if (!spec_is_ours(job, m->options->machine_id))
 			return err_set(e, ERR_CONFLICT, "job '%s' exists in Nomad and is not ours", id);
 		*ret_expect = json_u64(job, "JobModifyIndex", 0);
@@ -147,13 +145,9 @@ static int forget_cleanup(struct machine *m, const char *id, const char *stamp, 
 {
 	AUTO(json_freep) cJSON *job = NULL, *allocations = NULL;
 
-	if (nomad_job(m->nomad, id, &job, e) < 0) {
-		if (e->kind != ERR_NOT_FOUND)
-			return -1;
-		err_clear(e);
-		return 0;
-	}
-	if (!text_eq(spec_meta(job, SPEC_META_START), stamp))
+	if (nomad_find_job(m->nomad, id, &job, e) < 0)
+		return -1;
+	if (!job || !text_eq(spec_meta(job, SPEC_META_START), stamp))
 		return 0;
 	if (!ended && (nomad_job_stop(m->nomad, id, false, e) < 0 ||
 		       await_settled(m, id, RETIRE_MS, &allocations, e) < 0))

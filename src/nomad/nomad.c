@@ -163,6 +163,17 @@ int nomad_job(struct nomad *n, const char *id, cJSON **ret, struct err *e)
 	return get(n, "job", id, "", NULL, ret, e) < 0 ? own_not_found(n, "job not found", e) : 0;
 }
 
+int nomad_find_job(struct nomad *n, const char *id, cJSON **ret, struct err *e)
+{
+	*ret = NULL;
+	if (nomad_job(n, id, ret, e) == 0)
+		return 0;
+	if (e->kind != ERR_NOT_FOUND)
+		return -1;
+	err_clear(e);
+	return 0;
+}
+
 int nomad_job_allocations(struct nomad *n, const char *id, struct nomad_wait *w, cJSON **ret, struct err *e)
 {
 	return get(n, "job", id, "/allocations", w, ret, e);

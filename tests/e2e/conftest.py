@@ -83,3 +83,11 @@ def created(machine: Machine) -> Machine:
     """A machine that runs."""
     machine.ok("create")
     return machine
+
+
+@pytest.fixture
+def small(sim: SimCluster) -> Machine:
+    """A machine on the simulator, for faults."""
+    machine = sim.machine()
+    machine.ok("create")
+    return machine

@@ -318,6 +318,11 @@ async def _enough(cluster: Any, count: int) -> None:
         await cluster.faults._arrived.wait()
 
 
+def sim_of(machine: Machine) -> SimCluster:
+    assert isinstance(machine.cluster, SimCluster)
+    return machine.cluster
+
+
 def put_job(url: str, job: Json) -> None:
     body = json.dumps({"Job": job}).encode()
     request = urllib.request.Request(f"{url}/v1/jobs", body, method="PUT")

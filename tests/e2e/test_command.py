@@ -12,24 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import LIMIT, Machine, SimCluster
+from harness import LIMIT, Machine, SimCluster, sim_of
 
 READY = len(b"\x1edpn-ready\n")
 """Bytes that come before the command's own output."""
 ALL_BYTES = bytes(range(256)) * 40
-
-
-@pytest.fixture
-def small(sim: SimCluster) -> Machine:
-    """A machine on the simulator, for faults."""
-    machine = sim.machine()
-    machine.ok("create")
-    return machine
-
-
-def sim_of(machine: Machine) -> SimCluster:
-    assert isinstance(machine.cluster, SimCluster)
-    return machine.cluster
 
 
 # -- exit codes

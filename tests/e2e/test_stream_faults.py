@@ -13,25 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import LIMIT, Machine, SimCluster, until
+from harness import LIMIT, Machine, SimCluster, until, sim_of
 
 INCOMPLETE = "error: the output may be incomplete: "
 START = "\nhint: start it: `devpod machine start`, or `devpod up` of its workspace\n"
 EXEC = "^GET /v1/client/allocation/[^/]*/exec"
 PROXY = "\nhint: does a proxy between here and Nomad drop the Upgrade header? exec needs WebSockets\n"
-
-
-@pytest.fixture
-def small(sim: SimCluster) -> Machine:
-    """A machine on the simulator, for faults."""
-    machine = sim.machine()
-    machine.ok("create")
-    return machine
-
-
-def sim_of(machine: Machine) -> SimCluster:
-    assert isinstance(machine.cluster, SimCluster)
-    return machine.cluster
 
 
 @contextlib.contextmanager
