@@ -17,6 +17,8 @@ bool text_starts(const char *s, const char *prefix);
  * in "...". Return: a string for free(), never NULL.
  */
 char *text_clean(const char *s, size_t n, size_t max);
+/** text_cleaned() - the same of a whole string; NULL is an empty one. */
+char *text_cleaned(const char *s, size_t max);
 
 /** text_utf8_len() - bytes of the UTF-8 character at s (1-4), or 0 when there is no valid one within n bytes.
  */
@@ -39,6 +41,8 @@ void text_shell_quote(struct buf *to, const char *s);
 
 /** text_glob() - @s matches @pattern, in which `*` stands for any characters (Nomad's datacenters). */
 bool text_glob(const char *pattern, const char *s);
+/** text_glob_regexp() - append such a pattern as a regular expression of Go's, without anchors. */
+void text_glob_regexp(struct buf *to, const char *pattern);
 
 /** text_distance() - Levenshtein distance of two short names, case ignored; for «did you mean». */
 unsigned text_distance(const char *a, const char *b);

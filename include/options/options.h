@@ -17,6 +17,22 @@
  * empty variable over the inherited one.
  */
 
+/** Where the devcontainers run. */
+enum options_docker {
+	DOCKER_HOST = 1, /* on the client's Docker */
+	DOCKER_DIND,     /* on the machine's own, inside the task */
+};
+
+/** What holds the machine's data. */
+enum options_storage {
+	STORAGE_EPHEMERAL,   /* a directory on its node */
+	STORAGE_CSI,         /* a CSI volume */
+	STORAGE_HOST_VOLUME, /* a dynamic host volume */
+};
+
+#define OPTIONS_IMAGE_HOST "ubuntu:22.04"
+#define OPTIONS_IMAGE_DIND "docker:28-dind"
+
 /**
  * The values, checked; never written after options_load(). Strings are NULL where unset and there is no
  * default. Strings hold no control characters, and but for paths of this computer and the command they are
@@ -51,7 +67,7 @@ struct options {
 	cJSON *constraints; /* array of {attribute, operator, value}, all of them strings, or NULL */
 
 	/* machine */
-	char *image;
+	char *image; /* never NULL */
 	int64_t start_timeout_ms;
 	int64_t placement_timeout_ms;
 	char *host_dir;   /* absolute, no slash at the end */
@@ -59,12 +75,42 @@ struct options {
 	char *agent_data_path;
 	bool inject_git_credentials;
 	bool inject_docker_credentials;
+	int64_t inactivity_ms; /* 0 = never; the agent's business */
+	enum options_docker docker;
+
+	/* storage */
+	enum options_storage storage;
+	char *host_volume_plugin;
+	char *csi_plugin_id;
+	char *csi_cluster_id; /* set where csi_parameters is not, with STORAGE_CSI */
+	char *csi_pool;
+	cJSON *csi_parameters; /* object of strings, or NULL */
+	char *csi_fs_type;
+	char **csi_mount_flags; /* NULL-terminated, or NULL */
+	char *csi_access_mode;
+	cJSON *csi_topology;     /* {required, preferred}, arrays of objects of strings, or NULL */
+	char *csi_vault_path;    /* or NULL; vault_addr is set with it */
+	char **csi_vault_fields; /* NULL-terminated, never empty */
+
+	/* Vault, as its own CLI reads them */
+	char *vault_addr;
+	char *vault_namespace;
+	char *vault_token; /* secret */
+	char *vault_cacert;
+	char *vault_capath;
+	char *vault_client_cert;
+	char *vault_client_key;
+	char *vault_tls_server_name;
+	bool vault_skip_verify;
 
 	/* what DevPod says of the machine at hand */
 	char *machine_id;     /* set where options_load() was told to require it */
 	char *machine_folder; /* or NULL */
 	char *command;        /* COMMAND or DEVCONTAINER_COMMAND, or NULL */
 	bool debug;           /* DEVPOD_DEBUG or DEVSY_DEBUG */
+
+	/* as given, before the rules between them: docker and storage are what counts */
+	int docker_mode, storage_mode, storage_type;
 
 	struct option_origin *origins; /* one a table row; see options_origin() */
 };
@@ -91,6 +137,14 @@ void options_freep(struct options **p);
 
 /** options_origin() - "NOMAD_TOKEN" for what came from that variable, "the default" otherwise; borrowed. */
 const char *options_origin(const struct options *o, const char *name);
+
+/** options_docker_name(), options_storage_name() - as they stand in the job's Meta: "host"; "ephemeral",
+ * "csi", "host". */
+const char *options_docker_name(enum options_docker docker);
+const char *options_storage_name(enum options_storage storage);
+/** options_docker_named(), options_storage_named() - and back. Return: 0, or -1 for anything else. */
+int options_docker_named(const char *name, enum options_docker *ret) MUST_CHECK;
+int options_storage_named(const char *name, enum options_storage *ret) MUST_CHECK;
 
 /** options_default() - an option's default as text, or NULL. */
 const char *options_default(const char *name);

@@ -80,6 +80,11 @@ char *text_clean(const char *s, size_t n, size_t max)
 	return buf_take(&out);
 }
 
+char *text_cleaned(const char *s, size_t max)
+{
+	return text_clean(s ? s : "", s ? strlen(s) : 0, max);
+}
+
 int text_u64(const char *s, uint64_t *ret)
 {
 	uint64_t v = 0;
@@ -195,6 +200,16 @@ bool text_glob(const char *pattern, const char *s)
 	while (*pattern == '*')
 		pattern++;
 	return !*pattern;
+}
+
+void text_glob_regexp(struct buf *to, const char *pattern)
+{
+	for (; *pattern; pattern++) {
+		if (*pattern == '*')
+			buf_puts(to, ".*");
+		else
+			buf_printf(to, strchr("\\^$.|?+()[]{}", *pattern) ? "\\%c" : "%c", *pattern);
+	}
 }
 
 unsigned text_distance(const char *a, const char *b)

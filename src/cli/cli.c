@@ -30,7 +30,7 @@ const struct command *cli_find(const char *name, struct err *e)
 			nearest = (*c)->name;
 		}
 	}
-	AUTO(freep) char *clean = text_clean(name, strlen(name), 60);
+	AUTO(freep) char *clean = text_cleaned(name, 60);
 	err_set(e, ERR_USAGE, "unknown command '%s'", clean);
 	if (nearest)
 		err_hint(e, "did you mean '%s'?", nearest);
@@ -69,7 +69,7 @@ static int parse(int argc, char **argv, struct line *ret, struct err *e)
 			else if (text_eq(arg, "--version"))
 				ret->version = true;
 			else {
-				AUTO(freep) char *clean = text_clean(arg, strlen(arg), 60);
+				AUTO(freep) char *clean = text_cleaned(arg, 60);
 				err_set(e, ERR_USAGE, "unknown option '%s'", clean);
 				return err_hint(e, "see: devpod-provider-nomad help");
 			}
@@ -78,7 +78,7 @@ static int parse(int argc, char **argv, struct line *ret, struct err *e)
 		} else if (!ret->operand) {
 			ret->operand = arg;
 		} else {
-			AUTO(freep) char *clean = text_clean(arg, strlen(arg), 60);
+			AUTO(freep) char *clean = text_cleaned(arg, 60);
 			err_set(e, ERR_USAGE, "one argument too many: '%s'", clean);
 			return err_hint(e, "put a command with blanks in quotes");
 		}
@@ -128,7 +128,7 @@ int cli_run(int argc, char **argv, int *ret_status, struct err *e)
 	if (!c)
 		return -1;
 	if (l.operand && !c->operand) {
-		AUTO(freep) char *clean = text_clean(l.operand, strlen(l.operand), 60);
+		AUTO(freep) char *clean = text_cleaned(l.operand, 60);
 		err_set(e, ERR_USAGE, "%s takes no argument, got '%s'", c->name, clean);
 		return err_hint(e, "see: devpod-provider-nomad help %s", c->name);
 	}

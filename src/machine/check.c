@@ -69,7 +69,16 @@ static bool policy_grants(const cJSON *policy, const char *namespace_, const cha
  */
 static int check_policies(struct machine *m, const cJSON *token, struct err *e)
 {
-	static const char *const wanted[] = {"submit-job", "read-job", "read-logs", "alloc-exec"};
+	static const struct {
+		const char *name;
+		enum options_storage storage; /* STORAGE_EPHEMERAL: for each of them */
+	} wanted[] = {
+		{"submit-job", STORAGE_EPHEMERAL},         {"read-job", STORAGE_EPHEMERAL},
+		{"read-logs", STORAGE_EPHEMERAL},          {"alloc-exec", STORAGE_EPHEMERAL},
+		{"csi-write-volume", STORAGE_CSI},         {"csi-read-volume", STORAGE_CSI},
+		{"csi-mount-volume", STORAGE_CSI},         {"host-volume-create", STORAGE_HOST_VOLUME},
+		{"host-volume-read", STORAGE_HOST_VOLUME}, {"host-volume-delete", STORAGE_HOST_VOLUME},
+	};
 	const char *namespace_ = m->options->namespace_ ? m->options->namespace_ : "default";
 	bool has[ARRAY_SIZE(wanted)] = {false};
 	const cJSON *name;
@@ -91,12 +100,13 @@ static int check_policies(struct machine *m, const cJSON *token, struct err *e)
 			return 0;
 		}
 		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-			has[i] |= policy_grants(policy, namespace_, wanted[i]);
+			has[i] |= policy_grants(policy, namespace_, wanted[i].name);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
-		if (has[i])
+		if (has[i] ||
+		    (wanted[i].storage != STORAGE_EPHEMERAL && wanted[i].storage != m->options->storage))
 			continue;
-		err_set(e, ERR_AUTH, "the token's policies do not grant %s in namespace '%s'", wanted[i],
+		err_set(e, ERR_AUTH, "the token's policies do not grant %s in namespace '%s'", wanted[i].name,
 			namespace_);
 		return hint_token(m, CAPABILITIES, e);
 	}
@@ -126,7 +136,7 @@ static int check_token(struct machine *m, struct err *e)
 	if (text_eq(json_str(token, "AccessorID"), "anonymous"))
 		return 0;
 	const char *name = json_str(token, "Name");
-	AUTO(freep) char *clean = text_clean(name ? name : "", name ? strlen(name) : 0, 80);
+	AUTO(freep) char *clean = text_cleaned(name, 80);
 	ok("the token is valid%s%s", *clean ? ": " : "", clean);
 	return 0;
 }
@@ -165,7 +175,7 @@ static char *node_lacks(const struct machine *m, const cJSON *node)
 		return xstrdup("has no docker");
 	if (!json_is_true(docker, "Healthy")) {
 		text = json_str(docker, "HealthDescription");
-		AUTO(freep) char *clean = text_clean(text ? text : "", text ? strlen(text) : 0, 200);
+		AUTO(freep) char *clean = text_cleaned(text, 200);
 		return xasprintf("has an unhealthy docker: %s", clean);
 	}
 	if (!text_eq(json_str(attributes, "driver.docker.volumes.enabled"), "true"))
@@ -189,7 +199,7 @@ static int check_nodes(struct machine *m, struct err *e)
 	cJSON_ArrayForEach (node, nodes) {
 		AUTO(freep) char *why = node_lacks(m, node);
 		const char *name = json_str(node, "Name");
-		AUTO(freep) char *clean = text_clean(name ? name : "?", name ? strlen(name) : 1, 80);
+		AUTO(freep) char *clean = text_cleaned(name ? name : "?", 80);
 
 		if (!why)
 			fit++;
@@ -219,7 +229,16 @@ static int check_plan(struct machine *m, struct err *e)
 						  .owner = m->owner,
 						  .version = m->version,
 						  .start = "plan",
-						  .dir = dir});
+						  .dir = dir,
+						  .docker = m->options->docker,
+						  /* there is no volume yet */
+						  .storage = STORAGE_EPHEMERAL});
+	if (m->options->storage == STORAGE_HOST_VOLUME) {
+		AUTO(freep)
+		char *attribute =
+			xasprintf("${attr.plugins.host_volume.%s.version}", m->options->host_volume_plugin);
+		spec_constrain(job, attribute, "is_set", "");
+	}
 	if (nomad_job_plan(m->nomad, job, &plan, e) < 0) {
 		if (e->kind == ERR_AUTH)
 			hint_token(m, CAPABILITIES, e);
@@ -232,7 +251,7 @@ static int check_plan(struct machine *m, struct err *e)
 		return placement_error(m, failed->child, &never, e);
 	const char *warnings = json_str(plan, "Warnings");
 	if (warnings && *warnings) {
-		AUTO(freep) char *clean = text_clean(warnings, strlen(warnings), 400);
+		AUTO(freep) char *clean = text_cleaned(warnings, 400);
 		log_warn("Nomad's plan: %s", clean);
 	}
 	ok("a machine of this size can be placed");
@@ -242,7 +261,7 @@ static int check_plan(struct machine *m, struct err *e)
 int machine_check(struct machine *m, struct err *e)
 {
 	static int (*const checks[])(struct machine * m, struct err * e) = {
-		check_address, check_token, check_namespace, check_nodes, check_plan,
+		check_address, check_token, check_namespace, check_nodes, storage_check, check_plan,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)

@@ -17,18 +17,24 @@ char *deploy_stamp(struct err *e)
 	return buf_take(&text);
 }
 
-/* Remember where the machine ran. */
-static int note_node(struct machine *m, const cJSON *alloc, const char *dir, struct err *e)
+/* Remember the machine, which is ready, and where it runs. */
+static int note_ready(struct machine *m, const struct state *data, const cJSON *alloc, struct err *e)
 {
 	AUTO(state_clear) struct state s = STATE_INIT;
+	const char *node = json_str(alloc, "NodeID");
 
-	if (!json_str(alloc, "NodeID"))
+	if (!node)
 		return err_set(e, ERR_REMOTE, "the allocation names no node");
-	s.node_id = xstrdup(json_str(alloc, "NodeID"));
-	s.node_name = xstrdup(json_str(alloc, "NodeName"));
-	s.dir = xstrdup(dir);
+	s.known = s.ready = true;
+	s.storage = data->storage;
+	s.docker = data->docker;
+	if (s.storage != STORAGE_CSI) {
+		s.node_id = xstrdup(node);
+		s.node_name = xstrdup(json_str(alloc, "NodeName"));
+	}
+	s.dir = xstrdup(data->dir);
 	s.alloc_id = xstrdup(json_str(alloc, "ID"));
-	s.node_addr = route_address(m, s.node_id);
+	s.node_addr = route_address(m, node);
 	return state_save(m, &s, e);
 }
 
@@ -46,9 +52,7 @@ static int adopt(struct machine *m, const struct sight *s, struct err *e)
 	log_info("machine '%s' runs already", m->options->machine_id);
 	if (observe(m, &what, &alloc, e) < 0)
 		return -1;
-	const char *dir = spec_meta(s->job, SPEC_META_DIR);
-	AUTO(freep) char *by_options = spec_dir(m->options, m->options->machine_id);
-	return note_node(m, alloc, dir ? dir : by_options, e);
+	return note_ready(m, &s->data, alloc, e);
 }
 
 /*
@@ -75,7 +79,7 @@ static int forget_unstarted(struct machine *m, struct sight *s, struct err *e)
 	sight_clear(s);
 	if (sight_take(m, s, e) < 0)
 		return -1;
-	if (s->data.node_id && retire_data(m, &s->data, e) < 0)
+	if (s->data.known && retire_data(m, &s->data, e) < 0)
 		return -1;
 	return nomad_job_stop(m->nomad, id, true, e);
 }
@@ -89,10 +93,12 @@ static int take_back(struct machine *m, const char *stamp, bool forget, struct e
 
 	if (sight_take(m, &s, e) < 0)
 		return -1;
+	if (!s.job && forget) /* no further than its volume */
+		return storage_remove(m, s.data.storage, e);
 	if (!s.job || !text_eq(spec_meta(s.job, SPEC_META_START), stamp))
 		return 0;
 	log_info("taking back machine '%s'", id);
-	if (forget && !s.data.node_id)
+	if (forget && !s.data.known)
 		return forget_unstarted(m, &s, e);
 	/* the state file: should this be cut short, delete knows the node */
 	if (state_save(m, &s.data, e) < 0 || retire_job(m, id, RETIRE_MS, forget ? NULL : &containers, e) < 0)
@@ -118,6 +124,8 @@ static void roll_back(struct machine *m, const char *stamp, bool forget)
 		return;
 	log_warn("could not take back all of it: %s; try: nomad job stop %s%s", e.msg,
 		 forget ? "-purge " : "", id);
+	if (forget && m->options->storage != STORAGE_EPHEMERAL)
+		log_warn("the volume devpod-%s may be left: nomad volume status", id);
 }
 
 /*
@@ -135,20 +143,44 @@ static int pin(struct machine *m, struct spec_request *rq, const cJSON *alloc, u
 	return 0;
 }
 
+/* Register the job, and wait until the machine is ready. */
+static int launch(struct machine *m, struct spec_request *rq, const struct sight *s, struct err *e)
+{
+	/* create-only, or this very version of it: two at once cannot both win */
+	uint64_t expect = s->job ? json_u64(s->job, "JobModifyIndex", 0) : 0;
+	AUTO(json_freep) cJSON *job = spec_machine(rq), *alloc = NULL;
+	struct nomad_registered registered;
+
+	if (nomad_job_register(m->nomad, job, &expect, &registered, e) < 0) {
+		if (e->kind == ERR_AUTH)
+			return hint_token(m, "submit-job", e);
+		if (e->kind == ERR_REMOTE)
+			hint_refused(m, e);
+		return -1;
+	}
+	struct observation what = {
+		.job_id = m->options->machine_id,
+		.eval_id = registered.eval_id,
+		.since = registered.job_modify_index,
+		.task = SPEC_TASK,
+		.until_ready = true,
+	};
+	if (observe(m, &what, &alloc, e) < 0 || note_ready(m, &s->data, alloc, e) < 0)
+		return -1;
+	if (rq->storage == STORAGE_EPHEMERAL && !rq->node_id)
+		return pin(m, rq, alloc, registered.job_modify_index, e);
+	return 0;
+}
+
 /*
- * Register and wait until ready. @s: what was there before: nothing, or a dead machine, whose data decide the
- * node. Failing, a machine that was not there before is gone again, one that was is stopped again.
+ * Make the machine run. @s: what was there before: nothing, or a dead machine, whose data decide the node.
+ * Failing, a machine that was not there before is gone again, one that was is stopped again.
  */
 static int deploy(struct machine *m, const struct sight *s, struct err *e)
 {
-	bool is_new = !s->job && !s->data.node_id;
+	const struct state *data = &s->data;
+	bool is_new = !s->job && !data->known;
 	AUTO(freep) char *stamp = deploy_stamp(e);
-	AUTO(freep)
-	char *dir = s->data.dir ? xstrdup(s->data.dir) : spec_dir(m->options, m->options->machine_id);
-	AUTO(json_freep) cJSON *job = NULL, *alloc = NULL;
-	/* create-only, or this very version of it: two at once cannot both win */
-	uint64_t expect = s->job ? json_u64(s->job, "JobModifyIndex", 0) : 0;
-	struct nomad_registered registered;
 
 	if (!stamp)
 		return -1;
@@ -158,70 +190,94 @@ static int deploy(struct machine *m, const struct sight *s, struct err *e)
 		.owner = m->owner,
 		.version = m->version,
 		.start = stamp,
-		.node_id = s->data.node_id,
-		.dir = dir,
+		.node_id = data->storage == STORAGE_EPHEMERAL ? data->node_id : NULL,
+		.dir = data->dir,
+		.docker = data->docker,
+		.storage = data->storage,
+		.expect_data = data->ready && data->storage == STORAGE_EPHEMERAL,
 	};
-	job = spec_machine(&rq);
-	int failed = nomad_job_register(m->nomad, job, &expect, &registered, e);
-	if (failed && e->kind == ERR_CONFLICT)
-		return -1;
-	if (failed && e->kind == ERR_AUTH)
-		return hint_token(m, "submit-job", e);
-	if (failed && e->kind == ERR_REMOTE)
-		hint_refused(m, e);
-	/* otherwise it may have been registered although the reply never came: the stamp tells */
-	if (!failed) {
-		struct observation what = {
-			.job_id = m->options->machine_id,
-			.eval_id = registered.eval_id,
-			.since = registered.job_modify_index,
-			.task = SPEC_TASK,
-			.until_ready = true,
-		};
-		failed = observe(m, &what, &alloc, e);
-	}
+	int failed = is_new ? storage_make(m, &rq, e) : storage_grow(m, &rq, s->volume, e);
+	bool made = !failed;
 	if (!failed)
-		failed = note_node(m, alloc, dir, e);
-	if (!failed && !s->data.node_id)
-		failed = pin(m, &rq, alloc, registered.job_modify_index, e);
-	if (failed)
+		failed = launch(m, &rq, s, e);
+	/* somebody else's now; otherwise it may have been registered although the reply never came: the stamp
+	 * tells */
+	if (failed && e->kind != ERR_CONFLICT) {
+		if (is_new && !made)
+			storage_settle(m, &rq);
 		roll_back(m, stamp, is_new);
+	}
 	return failed;
 }
 
-/* A node that is away: say so with the ways out; never start empty elsewhere. */
-static int check_node(struct machine *m, const struct state *data, struct err *e)
+/* For people. */
+static const char *storage_words(enum options_storage storage)
 {
-	AUTO(json_freep) cJSON *node = NULL;
-	const char *name = data->node_name ? data->node_name : data->node_id;
-
-	if (!data->node_id)
-		return 0;
-	if (nomad_node(m->nomad, data->node_id, &node, e) < 0) {
-		if (e->kind != ERR_NOT_FOUND)
-			return -1;
-		err_clear(e);
-		err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which Nomad no longer knows",
-			name, data->dir);
-	} else if (node_usable(node)) {
-		return 0;
-	} else {
-		const char *status = json_str(node, "Status");
-		AUTO(freep) char *clean = text_clean(status ? status : "?", status ? strlen(status) : 1, 40);
-
-		if (text_eq(status, "ready"))
-			err_set(e, ERR_REMOTE,
-				"the machine's data are on node %s (%s), which takes no jobs now", name,
-				data->dir);
-		else
-			err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which is %s", name,
-				data->dir, clean);
+	switch (storage) {
+	case STORAGE_EPHEMERAL:
+		return "ephemeral";
+	case STORAGE_CSI:
+		return "persistent (CSI)";
+	case STORAGE_HOST_VOLUME:
+		return "persistent (host volume)";
 	}
-	return err_hint(e,
-			"bring the node back (nomad node status %s; nomad node eligibility -enable), or give "
-			"the data "
-			"up: devpod delete, then devpod up",
-			data->node_id);
+	return "no";
+}
+
+/* Why it ended last, where that was not a stop: somebody may look for it. */
+static void tell_last_end(struct machine *m, const struct sight *s)
+{
+	AUTO(err_clear) struct err why = ERR_INIT;
+	const cJSON *task = task_state(s->newest, SPEC_TASK);
+	const char *client = json_str(s->newest, "ClientStatus");
+	const char *node = json_str(s->newest, "NodeName");
+
+	if (!s->newest || json_is_true(s->job, "Stop"))
+		return;
+	if (text_eq(json_str(s->newest, "DesiredStatus"), "evict")) {
+		AUTO(freep) char *clean = text_cleaned(json_str(s->newest, "DesiredDescription"), 300);
+		log_info("the machine had to make room on node %s: %s", node ? node : "?", clean);
+	} else if (text_eq(client, "lost") || text_eq(client, "unknown")) {
+		log_info("the machine ended when its node %s went away", node ? node : "?");
+	} else if (json_is_true(task, "Failed")) {
+		alloc_failure(m, s->newest, SPEC_TASK, &why);
+		log_info("the machine ended: %s", why.msg);
+	} else if (text_eq(json_str(task, "State"), "dead")) {
+		log_info("the machine had stopped by itself");
+	}
+}
+
+/* The data are where the machine was made with; elsewhere it would start empty. */
+static int check_modes(struct machine *m, const struct state *data, struct err *e)
+{
+	const struct options *o = m->options;
+
+	if (data->storage != o->storage) {
+		err_set(e, ERR_CONFIG, "the machine was made with %s storage, the options say %s now",
+			storage_words(data->storage), storage_words(o->storage));
+		return err_hint(
+			e, "set NOMAD_STORAGE_MODE and NOMAD_STORAGE_TYPE back, or give the data up: devpod "
+			   "delete, then devpod up");
+	}
+	if (data->docker != o->docker) {
+		err_set(e, ERR_CONFIG,
+			"the machine was made with NOMAD_DOCKER_MODE=%s, the options say %s now",
+			options_docker_name(data->docker), options_docker_name(o->docker));
+		return err_hint(e,
+				"its devcontainers are in that Docker: set NOMAD_DOCKER_MODE back, or give "
+				"them up: devpod delete, then devpod up");
+	}
+	return 0;
+}
+
+static int check_volume(struct machine *m, const struct sight *s, struct err *e)
+{
+	if (s->data.storage == STORAGE_EPHEMERAL || s->volume)
+		return 0;
+	err_set(e, ERR_REMOTE,
+		"the machine's volume devpod-%s is gone: somebody deleted it, and the data with it",
+		m->options->machine_id);
+	return err_hint(e, "give the machine up, and make a new one: devpod delete, then devpod up");
 }
 
 /* A dead machine may still be stopping. */
@@ -232,32 +288,38 @@ static int start_dead(struct machine *m, struct sight *s, struct err *e)
 		if (retire_job(m, m->options->machine_id, RETIRE_MS, NULL, e) < 0)
 			return -1;
 		sight_clear(s);
-		if (sight_take(m, s, e) < 0)
+		if (sight_take(m, s, e) < 0 || storage_look(m, s, e) < 0)
 			return -1;
 	}
-	if (check_node(m, &s->data, e) < 0)
+	if (check_modes(m, &s->data, e) < 0 || check_volume(m, s, e) < 0 || node_ready(m, &s->data, e) < 0)
 		return -1;
+	tell_last_end(m, s);
 	return deploy(m, s, e);
+}
+
+static int start(struct machine *m, struct err *e)
+{
+	AUTO(sight_clear) struct sight s = SIGHT_INIT;
+
+	if (sight_take(m, &s, e) < 0)
+		return -1;
+	if (sight_alive(&s))
+		return adopt(m, &s, e);
+	if (storage_look(m, &s, e) < 0)
+		return -1;
+	if (!s.job && !s.data.known) {
+		err_set(e, ERR_NOT_FOUND, "there is no such machine");
+		return err_hint(e, "create makes one");
+	}
+	log_info("starting machine '%s'", m->options->machine_id);
+	return start_dead(m, &s, e);
 }
 
 int machine_start(struct machine *m, struct err *e)
 {
-	AUTO(sight_clear) struct sight s = SIGHT_INIT;
-	const char *id = m->options->machine_id;
-	int failed;
+	int failed = start(m, e);
 
-	if (sight_take(m, &s, e) < 0)
-		return err_wrap(e, "start machine '%s'", id);
-	if (sight_alive(&s)) {
-		failed = adopt(m, &s, e);
-	} else if (!s.job && !s.data.node_id) {
-		failed = err_set(e, ERR_NOT_FOUND, "there is no such machine");
-		err_hint(e, "create makes one");
-	} else {
-		log_info("starting machine '%s'", id);
-		failed = start_dead(m, &s, e);
-	}
-	return failed ? err_wrap(e, "start machine '%s'", id) : 0;
+	return failed ? err_wrap(e, "start machine '%s'", m->options->machine_id) : 0;
 }
 
 static int create(struct machine *m, struct err *e)
@@ -268,13 +330,15 @@ static int create(struct machine *m, struct err *e)
 		return -1;
 	const char *owner = s.job ? spec_meta(s.job, SPEC_META_OWNER) : NULL;
 	if (owner && !text_eq(owner, m->owner)) {
-		AUTO(freep) char *clean = text_clean(owner, strlen(owner), 100);
+		AUTO(freep) char *clean = text_cleaned(owner, 100);
 		err_set(e, ERR_CONFLICT, "a machine of that name exists and belongs to %s", clean);
 		return err_hint(e, "give the workspace another name, or use another NOMAD_NAMESPACE");
 	}
 	if (sight_alive(&s))
 		return adopt(m, &s, e);
-	if (!s.job && !s.data.node_id) {
+	if (storage_look(m, &s, e) < 0)
+		return -1;
+	if (!s.job && !s.data.known) {
 		log_info("creating machine '%s'", m->options->machine_id);
 		return deploy(m, &s, e);
 	}

@@ -1,5 +1,6 @@
 #include "machine_private.h"
 
+#include "log.h"
 #include "platform.h"
 #include "text.h"
 
@@ -107,6 +108,18 @@ void hint_refused(const struct machine *m, struct err *e)
 	}
 }
 
+/* The script looked for the data of a machine that was here, and they were not. */
+static bool found_nothing(const cJSON *task)
+{
+	const cJSON *event;
+
+	cJSON_ArrayForEach (event, json_get(task, "Events"))
+		if (text_eq(json_str(event, "Type"), "Terminated") &&
+		    text_eq(json_str(json_get(event, "Details"), "exit_code"), SPEC_EXIT_NO_DATA))
+			return true;
+	return false;
+}
+
 static bool task_touched_node(const cJSON *task, const char *dir)
 {
 	const cJSON *event;
@@ -130,6 +143,8 @@ bool alloc_touched_node(const cJSON *alloc, const char *dir)
 {
 	const cJSON *task;
 
+	if (found_nothing(task_state(alloc, SPEC_TASK)))
+		return false;
 	/* the task `stopped` has the same mount, and runs also where the machine could not start */
 	cJSON_ArrayForEach (task, json_get(alloc, "TaskStates"))
 		if (task_touched_node(task, dir))
@@ -141,17 +156,32 @@ void sight_clear(struct sight *s)
 {
 	cJSON_Delete(s->job);
 	cJSON_Delete(s->allocations);
+	cJSON_Delete(s->volume);
 	state_clear(&s->data);
 	*s = (struct sight)SIGHT_INIT;
 }
 
-/* The truth is where the machine ran last; the job's constraint and the state file are for when Nomad has
- * forgotten that. */
-static void find_data(struct machine *m, struct sight *s, struct state *file)
+/* What the job's Meta says, or the file, or the options of a machine that is to be. */
+static void find_modes(struct machine *m, struct sight *s, const struct state *file)
 {
-	const char *known = s->job ? spec_meta(s->job, SPEC_META_DIR) : NULL;
-	AUTO(freep) char *by_options = spec_dir(m->options, m->options->machine_id);
-	const char *dir = known ? known : by_options;
+	const struct options *o = m->options;
+	const char *storage = s->job ? spec_meta(s->job, SPEC_META_STORAGE) : NULL;
+	const char *docker = s->job ? spec_meta(s->job, SPEC_META_DOCKER) : NULL;
+
+	s->data.storage = file->known ? file->storage : o->storage;
+	s->data.docker = file->known ? file->docker : o->docker;
+	if (!s->job)
+		return;
+	/* a job of a version that knew no others */
+	if (options_storage_named(storage, &s->data.storage) < 0)
+		s->data.storage = STORAGE_EPHEMERAL;
+	if (options_docker_named(docker, &s->data.docker) < 0)
+		s->data.docker = DOCKER_HOST;
+}
+
+/* The last allocation that has been on its node, or NULL. */
+static const cJSON *last_on_node(const struct sight *s, const char *dir)
+{
 	const cJSON *alloc, *last = NULL;
 	uint64_t most = 0;
 
@@ -163,19 +193,39 @@ static void find_data(struct machine *m, struct sight *s, struct state *file)
 			most = index;
 		}
 	}
+	return last;
+}
+
+/* The truth is where the machine ran last; the job's constraint and the state file are for when Nomad has
+ * forgotten that. */
+static void find_data(struct machine *m, struct sight *s, struct state *file)
+{
+	const char *known = s->job ? spec_meta(s->job, SPEC_META_DIR) : NULL;
+	AUTO(freep) char *by_options = spec_dir(m->options, m->options->machine_id);
+	const char *dir = known ? known : file->known ? file->dir : by_options;
+	const cJSON *last = last_on_node(s, dir);
+	struct state *data = &s->data;
+
+	find_modes(m, s, file);
+	data->ready = file->ready || (s->job && spec_node(s->job));
+	data->dir = xstrdup(dir);
+	if (data->storage == STORAGE_CSI)
+		last = NULL; /* anywhere */
 	if (last) {
-		s->data.node_id = xstrdup(json_str(last, "NodeID"));
-		s->data.node_name = xstrdup(json_str(last, "NodeName"));
+		data->node_id = xstrdup(json_str(last, "NodeID"));
+		data->node_name = xstrdup(json_str(last, "NodeName"));
 	} else if (s->job && spec_node(s->job)) {
-		s->data.node_id = xstrdup(spec_node(s->job));
-	} else if (file->node_id) {
-		s->data.node_id = TAKE(file->node_id);
-		s->data.node_name = TAKE(file->node_name);
-		dir = file->dir;
+		data->node_id = xstrdup(spec_node(s->job));
 	} else {
-		return;
+		data->node_id = TAKE(file->node_id);
+		data->node_name = TAKE(file->node_name);
 	}
-	s->data.dir = xstrdup(dir);
+	if (last && file->node_id && !text_eq(file->node_id, data->node_id))
+		log_info("machine '%s' was on node %s and ran on %s since: its data are taken to be there",
+			 m->options->machine_id, file->node_name ? file->node_name : file->node_id,
+			 data->node_name ? data->node_name : data->node_id);
+	data->known =
+		file->known || (data->storage == STORAGE_EPHEMERAL ? data->node_id != NULL : s->job != NULL);
 }
 
 int sight_take(struct machine *m, struct sight *ret, struct err *e)
@@ -246,8 +296,11 @@ int machine_status(struct machine *m, enum machine_status *ret, struct err *e)
 
 	if (sight_take(m, &s, e) < 0)
 		return -1;
+	/* Nomad may have forgotten the job, and MACHINE_FOLDER may be another one: the volume tells */
+	if (!s.job && !s.data.known && storage_look(m, &s, e) < 0)
+		return -1;
 	if (!s.job)
-		*ret = s.data.node_id ? MACHINE_STOPPED : MACHINE_NOT_FOUND;
+		*ret = s.data.known ? MACHINE_STOPPED : MACHINE_NOT_FOUND;
 	else if (sight_alive(&s))
 		*ret = s.newest && nomad_alloc_running(s.newest, SPEC_TASK) ? MACHINE_RUNNING : MACHINE_BUSY;
 	else

@@ -35,7 +35,12 @@ char *route_address(struct machine *m, const char *node_id);
  * (#25162) -- */
 
 struct state {
-	char *node_id, *node_name; /* NULL when there is no file */
+	bool known; /* there is a machine with data; false: no file */
+	bool ready; /* it was ready once: what is missing now, somebody took away */
+	enum options_storage storage;
+	enum options_docker docker;
+	char *node_id, *node_name; /* where the directory, or the host volume, is; NULL: not known, or a CSI
+				      volume */
 	char *dir;
 	/* how a command got there last: hints, never the truth */
 	char *alloc_id;  /* or NULL */
@@ -44,12 +49,12 @@ struct state {
 };
 #define STATE_INIT                                                                                           \
 	{                                                                                                    \
-		NULL, NULL, NULL, NULL, NULL                                                                 \
+		false, false, STORAGE_EPHEMERAL, DOCKER_HOST, NULL, NULL, NULL, NULL, NULL                   \
 	}
 void state_clear(struct state *s);
 /** state_load() - no file: 0 and an empty state. A broken file is an error that names it. */
 int state_load(const struct machine *m, struct state *ret, struct err *e) MUST_CHECK;
-/** state_save() - nothing when it names no node. */
+/** state_save() - nothing when it is not known. */
 int state_save(const struct machine *m, const struct state *s, struct err *e) MUST_CHECK;
 int state_remove(const struct machine *m, struct err *e) MUST_CHECK;
 
@@ -66,12 +71,12 @@ struct sight {
 	cJSON *job;          /* NULL: Nomad has none */
 	cJSON *allocations;  /* an array */
 	const cJSON *newest; /* of them, borrowed, or NULL */
-	struct state
-		data; /* node and directory that have this machine's data; node_id NULL: there are none */
+	cJSON *volume;       /* storage_look()'s */
+	struct state data;   /* what holds this machine's data */
 };
 #define SIGHT_INIT                                                                                           \
 	{                                                                                                    \
-		NULL, NULL, NULL, STATE_INIT                                                                 \
+		NULL, NULL, NULL, NULL, STATE_INIT                                                           \
 	}
 void sight_clear(struct sight *s);
 /** sight_take() - ERR_CONFLICT when a job of that name is there and not ours. */
@@ -87,6 +92,35 @@ bool alloc_touched_node(const cJSON *alloc, const char *dir);
 int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struct err *e);
 /** task_state() - TaskStates[name], borrowed, or NULL. */
 const cJSON *task_state(const cJSON *alloc, const char *name);
+
+/* -- node.c: the node that has the data -- */
+
+/**
+ * node_find() - the node of @data: by its id, or, where Nomad knows that no more, the one that has its name
+ * now (a node that was set up anew keeps its disk); @data has its id then. Return: 0, *ret NULL when there is
+ * none.
+ */
+int node_find(struct machine *m, struct state *data, cJSON **ret, struct err *e) MUST_CHECK;
+/** node_ready() - jobs can run there; otherwise ERR_REMOTE, with the ways out. A node that is not known is no
+ * trouble. */
+int node_ready(struct machine *m, struct state *data, struct err *e) MUST_CHECK;
+
+/* -- storage.c: the volume of a persistent machine; each does nothing for an ephemeral one -- */
+
+/** storage_look() - find the volume, s->volume; one that is there makes the machine known. */
+int storage_look(struct machine *m, struct sight *s, struct err *e) MUST_CHECK;
+/** storage_make() - a new machine's volume. */
+int storage_make(struct machine *m, const struct spec_request *rq, struct err *e) MUST_CHECK;
+/** storage_grow() - to what the options say, where that is more; what the plugin cannot do is told as a
+ * warning. */
+int storage_grow(struct machine *m, const struct spec_request *rq, const cJSON *volume,
+		 struct err *e) MUST_CHECK;
+/** storage_remove() - wait until no job uses it, then delete it. Absent is a success. */
+int storage_remove(struct machine *m, enum options_storage storage, struct err *e) MUST_CHECK;
+/** storage_settle() - after storage_make() was cut short: wait until Nomad is done with it. */
+void storage_settle(struct machine *m, const struct spec_request *rq);
+/** storage_check() - `init`: what makes the volumes is there. */
+int storage_check(struct machine *m, struct err *e) MUST_CHECK;
 
 /* -- trouble.c -- */
 
@@ -142,8 +176,11 @@ int observe(struct machine *m, const struct observation *what, cJSON **ret_alloc
  */
 int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct err *ret_containers,
 	       struct err *e) MUST_CHECK;
-/** retire_data() - run the clean-up job for what @where names. A node that is away: told, and a success. */
-int retire_data(struct machine *m, const struct state *where, struct err *e) MUST_CHECK;
+/**
+ * retire_data() - remove what @where names: by the clean-up job, or the volume. A node that is away: told,
+ * and a success.
+ */
+int retire_data(struct machine *m, struct state *where, struct err *e) MUST_CHECK;
 
 /* -- deploy.c -- */
 

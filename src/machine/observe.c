@@ -107,7 +107,7 @@ static int explain_placement(struct watch *w, const cJSON *eval, struct err *why
 		return -1;
 	if (!metric) {
 		const char *text = json_str(eval, "StatusDescription");
-		AUTO(freep) char *clean = text_clean(text ? text : "", text ? strlen(text) : 0, 300);
+		AUTO(freep) char *clean = text_cleaned(text, 300);
 
 		err_set(why, ERR_REMOTE, "Nomad made no allocation%s%s", *clean ? ": " : "", clean);
 		return 0;
@@ -182,7 +182,7 @@ static void tell_events(struct watch *w, const cJSON *alloc)
 			continue;
 		w->event_time = when;
 		if (text && *text && is_progress(json_str(event, "Type"))) {
-			AUTO(freep) char *clean = text_clean(text, strlen(text), 300);
+			AUTO(freep) char *clean = text_cleaned(text, 300);
 			log_info("%s", clean);
 		}
 	}
@@ -268,7 +268,7 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 		return err_set(e, ERR_REMOTE, "node %s went away", node ? node : "?");
 	if (!text || !*text)
 		text = json_str(alloc, "ClientDescription");
-	AUTO(freep) char *clean = text_clean(text ? text : "", text ? strlen(text) : 0, 600);
+	AUTO(freep) char *clean = text_cleaned(text, 600);
 
 	if (text_eq(json_str(event, "Type"), "Terminated")) {
 		bool oom = text_eq(json_str(details, "oom_killed"), "true");
@@ -330,7 +330,7 @@ static int judge(struct watch *w, const cJSON *alloc, struct err *e)
 		return alloc_failure(w->m, alloc, w->what->task, e);
 	if (w->what->until_ready && desired && !text_eq(desired, "run")) {
 		const char *text = json_str(alloc, "DesiredDescription");
-		AUTO(freep) char *clean = text_clean(text ? text : "", text ? strlen(text) : 0, 300);
+		AUTO(freep) char *clean = text_cleaned(text, 300);
 
 		return err_set(e, ERR_REMOTE, "somebody stopped it while it started: %s", clean);
 	}
@@ -340,7 +340,7 @@ static int judge(struct watch *w, const cJSON *alloc, struct err *e)
 		const cJSON *events = json_get(state, "Events");
 		const cJSON *last = cJSON_GetArrayItem(events, cJSON_GetArraySize(events) - 1);
 		const char *text = json_str(last, "DisplayMessage");
-		AUTO(freep) char *clean = text_clean(text ? text : "", text ? strlen(text) : 0, 300);
+		AUTO(freep) char *clean = text_cleaned(text, 300);
 
 		return err_hint(e, "Nomad's last word on it: %s", *clean ? clean : "none");
 	}

@@ -71,7 +71,7 @@ static int exhausted(struct machine *m, const cJSON *metric, bool *ret_never, st
 		return -1;
 	cJSON_ArrayForEach (entry, json_get(metric, "DimensionExhausted")) {
 		const struct dimension *d = NULL;
-		AUTO(freep) char *name = text_clean(entry->string, strlen(entry->string), 80);
+		AUTO(freep) char *name = text_cleaned(entry->string, 80);
 
 		for (size_t i = 0; i < ARRAY_SIZE(dimensions); i++)
 			if (text_eq(dimensions[i].name, name))
@@ -108,13 +108,13 @@ static int filtered(const cJSON *metric, struct err *e)
 	bool driver = false;
 
 	cJSON_ArrayForEach (entry, json_get(metric, "ConstraintFiltered")) {
-		AUTO(freep) char *name = text_clean(entry->string, strlen(entry->string), 200);
+		AUTO(freep) char *name = text_cleaned(entry->string, 200);
 
 		driver |= strstr(name, "driver") != NULL;
 		buf_printf(&text, "%s%s: %.0f node(s)", text.len ? "; " : "", name, entry->valuedouble);
 	}
 	cJSON_ArrayForEach (entry, json_get(metric, "ClassFiltered")) {
-		AUTO(freep) char *name = text_clean(entry->string, strlen(entry->string), 200);
+		AUTO(freep) char *name = text_cleaned(entry->string, 200);
 
 		buf_printf(&text, "%snode class %s: %.0f node(s)", text.len ? "; " : "", name,
 			   entry->valuedouble);
@@ -151,7 +151,7 @@ int placement_error(struct machine *m, const cJSON *metric, bool *ret_never, str
 	if (cJSON_GetArraySize(json_get(metric, "QuotaExhausted"))) {
 		const char *first =
 			cJSON_GetStringValue(cJSON_GetArrayItem(json_get(metric, "QuotaExhausted"), 0));
-		AUTO(freep) char *clean = text_clean(first ? first : "", first ? strlen(first) : 0, 200);
+		AUTO(freep) char *clean = text_cleaned(first, 200);
 
 		err_set(e, ERR_REMOTE, "the namespace's quota is exhausted: %s", clean);
 		return err_hint(e, "stop a machine, or ask for a larger quota");

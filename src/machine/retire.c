@@ -88,23 +88,20 @@ int machine_stop(struct machine *m, struct err *e)
 }
 
 /* Return: 1 when the node can run a job, 0 when it is away (told), -1 on error. */
-static int node_is_there(struct machine *m, const struct state *where, struct err *e)
+static int node_is_there(struct machine *m, struct state *where, struct err *e)
 {
 	AUTO(json_freep) cJSON *node = NULL;
-	const char *name = where->node_name ? where->node_name : where->node_id;
 	const char *why = "is no longer known to Nomad";
 
-	if (nomad_node(m->nomad, where->node_id, &node, e) < 0) {
-		if (e->kind != ERR_NOT_FOUND)
-			return -1;
-		err_clear(e);
-	} else if (node_usable(node)) {
+	if (node_find(m, where, &node, e) < 0)
+		return -1;
+	if (node && node_usable(node))
 		return 1;
-	} else {
+	if (node)
 		why = text_eq(json_str(node, "Status"), "ready")
 			      ? "takes no jobs (it is ineligible or drains)"
 			      : "is down";
-	}
+	const char *name = where->node_name ? where->node_name : where->node_id;
 	log_warn("node %s %s: the directory %s and the devcontainers of this machine stay there", name, why,
 		 where->dir);
 	return 0;
@@ -201,7 +198,8 @@ static int run_cleanup(struct machine *m, const struct state *where, const char 
 						  .start = stamp,
 						  .node_id = where->node_id,
 						  .dir = where->dir,
-						  .image = image});
+						  .image = image,
+						  .docker = where->docker});
 	for (int tries = 0; failed && tries < CLEANUP_TRIES; tries++) {
 		err_clear(e);
 		failed = run_cleanup_once(m, job, stamp, e);
@@ -211,9 +209,12 @@ static int run_cleanup(struct machine *m, const struct state *where, const char 
 	return failed;
 }
 
-int retire_data(struct machine *m, const struct state *where, struct err *e)
+int retire_data(struct machine *m, struct state *where, struct err *e)
 {
-	const char *other = options_default("NOMAD_IMAGE");
+	static const char other[] = OPTIONS_IMAGE_HOST;
+
+	if (where->storage != STORAGE_EPHEMERAL)
+		return storage_remove(m, where->storage, e);
 
 	int there = node_is_there(m, where, e);
 	if (there <= 0)
@@ -237,14 +238,16 @@ int machine_delete(struct machine *m, struct err *e)
 
 	if (sight_take(m, &s, e) < 0)
 		return err_wrap(e, "delete machine '%s'", id);
-	if (s.job || s.data.node_id)
+	if (storage_look(m, &s, e) < 0)
+		return err_wrap(e, "delete machine '%s'", id);
+	if (s.job || s.data.known)
 		log_info("deleting machine '%s'", id);
 	if (state_save(m, &s.data, e) < 0)
 		return err_wrap(e, "delete machine '%s'", id);
 	/* the clean-up removes also what could not be stopped */
 	if (s.job && retire_job(m, id, RETIRE_MS, NULL, e) < 0)
 		return err_wrap(e, "delete machine '%s'", id);
-	if (s.data.node_id && retire_data(m, &s.data, e) < 0) {
+	if (s.data.known && retire_data(m, &s.data, e) < 0) {
 		err_wrap(e, "delete machine '%s'", id);
 		return err_hint(e, "the job stays in Nomad, dead, so that delete can be tried again");
 	}

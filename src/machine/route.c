@@ -104,7 +104,7 @@ void machine_learn_route(struct machine *m, const char *alloc_id, bool direct)
 	AUTO(state_clear) struct state s = STATE_INIT;
 	AUTO(err_clear) struct err e = ERR_INIT;
 
-	if (state_load(m, &s, &e) < 0 || !s.node_id)
+	if (state_load(m, &s, &e) < 0 || !s.known)
 		goto done;
 	free(s.alloc_id);
 	s.alloc_id = xstrdup(alloc_id);

@@ -39,10 +39,15 @@ int state_load(const struct machine *m, struct state *ret, struct err *e)
 		return err_hint(e, "the file says on which node the machine's data are; delete it if that "
 				   "does not matter");
 	const char *node = json_str(json, "node_id"), *dir = json_str(json, "dir");
-	if (json_u64(json, "version", 0) != STATE_VERSION || !node || !dir) {
+	const char *storage = json_str(json, "storage"), *docker = json_str(json, "docker");
+	if (json_u64(json, "version", 0) != STATE_VERSION || !dir || (!node && !storage) ||
+	    (storage && options_storage_named(storage, &ret->storage) < 0) ||
+	    (docker && options_docker_named(docker, &ret->docker) < 0)) {
 		err_set(e, ERR_CONFIG, "%s: not a state file of this provider's version", m->state_path);
 		return err_hint(e, "a newer provider may have written it: update this one");
 	}
+	ret->known = true;
+	ret->ready = json_is_true(json, "ready");
 	ret->node_id = xstrdup(node);
 	ret->node_name = xstrdup(json_str(json, "node_name"));
 	ret->dir = xstrdup(dir);
@@ -53,12 +58,16 @@ int state_load(const struct machine *m, struct state *ret, struct err *e)
 
 int state_save(const struct machine *m, const struct state *s, struct err *e)
 {
-	if (!m->state_path || !s->node_id)
+	if (!m->state_path || !s->known)
 		return 0;
 	AUTO(json_freep) cJSON *json = json_object();
 
 	json_put_int(json, "version", STATE_VERSION);
-	json_put_str(json, "node_id", s->node_id);
+	json_put_str(json, "storage", options_storage_name(s->storage));
+	json_put_str(json, "docker", options_docker_name(s->docker));
+	json_put_bool(json, "ready", s->ready);
+	if (s->node_id)
+		json_put_str(json, "node_id", s->node_id);
 	if (s->node_name)
 		json_put_str(json, "node_name", s->node_name);
 	json_put_str(json, "dir", s->dir);

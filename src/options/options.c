@@ -40,7 +40,7 @@ static char *describe(const struct option_row *row, const char *value)
 
 	if (hidden)
 		return xstrdup(row->name);
-	AUTO(freep) char *shown = text_clean(value, strlen(value), SHOWN);
+	AUTO(freep) char *shown = text_cleaned(value, SHOWN);
 	return xasprintf("%s='%s'", row->name, shown);
 }
 
@@ -235,6 +235,15 @@ static bool is_allowed(struct loader *l, const struct option_row *row, const cha
 	return false;
 }
 
+static void take_choice(struct loader *l, const struct option_row *row, const char *value)
+{
+	int *to = member(l->to, row);
+
+	for (int i = 0; row->values[i]; i++)
+		if (text_eq(row->values[i], value))
+			*to = 1 + i;
+}
+
 static void take(struct loader *l, const struct option_row *row, const char *value)
 {
 	if (!text_is_sound(l, row, value) || !is_allowed(l, row, value))
@@ -253,6 +262,9 @@ static void take(struct loader *l, const struct option_row *row, const char *val
 		break;
 	case OPTION_BOOLEAN:
 		take_boolean(l, row, value);
+		break;
+	case OPTION_CHOICE:
+		take_choice(l, row, value);
 		break;
 	case OPTION_LIST:
 		take_list(l, row, value);
@@ -317,6 +329,64 @@ static bool is_wrong(const struct loader *l, const char *name)
 	return l->wrong[row_index(option_find(name))];
 }
 
+/* A mistake of what is not there; these texts are searched for. */
+static void missing(struct loader *l, const char *name, const char *fmt, ...) PRINTF(3, 4);
+
+static void missing(struct loader *l, const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (is_wrong(l, name))
+		return;
+	va_start(ap, fmt);
+	AUTO(freep) char *text = xvasprintf(fmt, ap);
+	va_end(ap);
+	buf_printf(&l->mistakes, "%s %s\n", name, text);
+	note(l, option_find(name));
+}
+
+static void pair(struct loader *l, const char *cert_name, const char *cert, const char *key_name,
+		 const char *key)
+{
+	static const char both[] = "both client cert and client key must be provided";
+
+	if (cert && !key && !is_wrong(l, key_name))
+		mistake(l, option_find(cert_name), cert, "%s is not set; %s", key_name, both);
+	if (key && !cert && !is_wrong(l, cert_name))
+		mistake(l, option_find(key_name), key, "%s is not set; %s", cert_name, both);
+}
+
+/* Which storage and which Docker, and what they need. */
+static void resolve_modes(struct loader *l)
+{
+	enum { PERSISTENT = 2, TYPE_HOST = 2 }; /* storage_modes, storage_types of the table */
+	struct options *o = l->to;
+	bool persistent = o->storage_mode == PERSISTENT;
+
+	if (persistent)
+		o->storage = o->storage_type == TYPE_HOST ? STORAGE_HOST_VOLUME : STORAGE_CSI;
+	if (o->docker_mode)
+		o->docker = (enum options_docker)o->docker_mode;
+	else
+		o->docker = persistent ? DOCKER_DIND : DOCKER_HOST;
+	if (persistent && o->docker == DOCKER_HOST)
+		mistake(l, option_find("NOMAD_DOCKER_MODE"), "host",
+			"does not go with NOMAD_STORAGE_MODE='persistent': the node's Docker cannot see into "
+			"the "
+			"volume, and the devcontainers would stay behind on the node; use dind, or leave it "
+			"unset");
+	if (o->storage == STORAGE_CSI && !o->csi_parameters && !o->csi_cluster_id &&
+	    !is_wrong(l, "NOMAD_CSI_PARAMETERS_JSON"))
+		missing(l, "NOMAD_CSI_CLUSTER_ID",
+			"is required when NOMAD_STORAGE_MODE is 'persistent' (it is for ceph-csi; a plugin "
+			"with "
+			"other parameters takes NOMAD_CSI_PARAMETERS_JSON, {} for none)");
+	if (o->storage == STORAGE_CSI && o->csi_vault_path && !o->vault_addr)
+		missing(l, "VAULT_ADDR", "is required when NOMAD_CSI_VAULT_PATH is specified");
+	if (!o->image && !is_wrong(l, "NOMAD_IMAGE"))
+		o->image = xstrdup(o->docker == DOCKER_DIND ? OPTIONS_IMAGE_DIND : OPTIONS_IMAGE_HOST);
+}
+
 /* What two values mean together. */
 static void check_together(struct loader *l, bool require_machine)
 {
@@ -331,12 +401,8 @@ static void check_together(struct loader *l, bool require_machine)
 		mistake(l, option_find("NOMAD_MEMORY_MAX_MB"), max, "less than NOMAD_MEMORYMB (%lld)",
 			(long long)o->memory_mb);
 	}
-	if (o->client_cert && !o->client_key && !is_wrong(l, "NOMAD_CLIENT_KEY"))
-		mistake(l, option_find("NOMAD_CLIENT_CERT"), o->client_cert,
-			"NOMAD_CLIENT_KEY is not set; both client cert and client key must be provided");
-	if (o->client_key && !o->client_cert && !is_wrong(l, "NOMAD_CLIENT_CERT"))
-		mistake(l, option_find("NOMAD_CLIENT_KEY"), o->client_key,
-			"NOMAD_CLIENT_CERT is not set; both client cert and client key must be provided");
+	pair(l, "NOMAD_CLIENT_CERT", o->client_cert, "NOMAD_CLIENT_KEY", o->client_key);
+	pair(l, "VAULT_CLIENT_CERT", o->vault_client_cert, "VAULT_CLIENT_KEY", o->vault_client_key);
 	if (o->agent_data_path && o->host_dir && o->machine_id) {
 		AUTO(freep) char *own = xasprintf("%s/%s/", o->host_dir, o->machine_id);
 		if (!text_starts(o->agent_data_path, own))
@@ -368,6 +434,7 @@ int options_load(const struct options_source *from, bool require_machine, struct
 	for (size_t i = 0; i < option_count; i++)
 		load_row(&l, &option_table[i]);
 	check_together(&l, require_machine);
+	resolve_modes(&l);
 
 	if (l.mistakes.len == 0) {
 		*ret = TAKE(o);
@@ -414,6 +481,7 @@ void options_freep(struct options **p)
 		case OPTION_INTEGER:
 		case OPTION_DURATION:
 		case OPTION_BOOLEAN:
+		case OPTION_CHOICE:
 		case OPTION_FLAG:
 			break;
 		}
@@ -436,4 +504,38 @@ const char *options_default(const char *name)
 	const struct option_row *row = option_find(name);
 
 	return row ? row->initial : NULL;
+}
+
+static const char *const docker_names[] = {[DOCKER_HOST] = "host", [DOCKER_DIND] = "dind"};
+static const char *const storage_names[] = {
+	[STORAGE_EPHEMERAL] = "ephemeral", [STORAGE_CSI] = "csi", [STORAGE_HOST_VOLUME] = "host"};
+
+const char *options_docker_name(enum options_docker docker)
+{
+	return docker_names[docker];
+}
+
+const char *options_storage_name(enum options_storage storage)
+{
+	return storage_names[storage];
+}
+
+int options_docker_named(const char *name, enum options_docker *ret)
+{
+	for (size_t i = DOCKER_HOST; i < ARRAY_SIZE(docker_names); i++)
+		if (text_eq(docker_names[i], name)) {
+			*ret = (enum options_docker)i;
+			return 0;
+		}
+	return -1;
+}
+
+int options_storage_named(const char *name, enum options_storage *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(storage_names); i++)
+		if (text_eq(storage_names[i], name)) {
+			*ret = (enum options_storage)i;
+			return 0;
+		}
+	return -1;
 }

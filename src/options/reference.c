@@ -86,6 +86,7 @@ static const char *yaml_type(const struct option_row *row)
 	case OPTION_STRING:
 	case OPTION_PATH:
 	case OPTION_COMMAND:
+	case OPTION_CHOICE:
 	case OPTION_LIST:
 		break;
 	}

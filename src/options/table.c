@@ -2,312 +2,17 @@
 
 #include "options.h"
 #include "text.h"
+#include "values.h"
 
 #include <inttypes.h>
 
-#define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-
-static bool only(const char *s, const char *chars)
-{
-	return s[strspn(s, chars)] == '\0';
-}
-
-static void strip_slashes(char *s)
-{
-	for (size_t n = strlen(s); n > 1 && s[n - 1] == '/'; n--)
-		s[n - 1] = '\0';
-}
-
-/* host, host:port, [v6], [v6]:port. Return: what is wrong, or NULL. */
-static const char *check_host(const char *host)
-{
-	const char *colon = host + strcspn(host, ":");
-
-	if (host[0] == '[') {
-		const char *close = strchr(host, ']');
-		if (!close || close == host + 1)
-			return "no closing bracket after the IPv6 address";
-		if (strspn(host + 1, "0123456789abcdefABCDEF:.%") < (size_t)(close - host - 1))
-			return "not an IPv6 address between the brackets";
-		colon = close + 1;
-		if (*colon != ':' && *colon != '\0')
-			return "something between the bracket and the port";
-	}
-	if (colon == host)
-		return "no host";
-	if (*colon == '\0')
-		return NULL;
-
-	uint64_t port;
-	if (text_u64(colon + 1, &port) < 0 || port < 1 || port > 65535)
-		return "the port is not 1 to 65535";
-	return NULL;
-}
-
-/* Nomad's client drops the path of an address; here it never gets that far. */
-static bool check_address(char *value, struct buf *why)
-{
-	static const char *const schemes[] = {"http://", "https://"};
-
-	if (text_starts(value, "unix://"))
-		return value[strlen("unix://")] == '/' && value[strlen("unix:///")];
-	if (strchr(value, '@')) {
-		buf_puts(why, "holds a user or a password; those go into NOMAD_HTTP_AUTH\n");
-		return false;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
-		if (!text_starts(value, schemes[i]))
-			continue;
-		char *host = value + strlen(schemes[i]);
-		if (strpbrk(host, "?# \\")) {
-			buf_puts(why, "a query, fragment, space or backslash has no place in it\n");
-			return false;
-		}
-		host[strcspn(host, "/")] = '\0';
-		const char *wrong = check_host(host);
-		if (wrong)
-			buf_printf(why, "%s\n", wrong);
-		return !wrong;
-	}
-	return false;
-}
-
-static bool check_namespace(char *value, struct buf *why)
-{
-	(void)why;
-	return strlen(value) <= 128 && only(value, NAME_CHARS "-");
-}
-
-static bool check_region(char *value, struct buf *why)
-{
-	(void)why;
-	return strlen(value) <= 128 && only(value, NAME_CHARS "._-");
-}
-
-static bool check_node_pool(char *value, struct buf *why)
-{
-	(void)why;
-	return strlen(value) <= 128 && only(value, NAME_CHARS "_-");
-}
-
-/* Enough that nothing in it means anything to Nomad's interpolation or a shell; a registry knows the rest. */
-static bool check_image(char *value, struct buf *why)
-{
-	(void)why;
-	return only(value, NAME_CHARS "._:/@-") && strchr(NAME_CHARS, value[0]) && !strstr(value, "//");
-}
-
-/* An absolute path that can stand in any shell or job as it is. */
-static bool check_plain_path(char *value, struct buf *why)
-{
-	strip_slashes(value);
-	if (value[0] != '/' || !only(value, NAME_CHARS "._/-"))
-		return false;
-	for (const char *p = value; *p; p += strcspn(p + 1, "/") + 1) {
-		size_t n = strcspn(p + 1, "/");
-		if ((n == 0 && value[1]) || (n == 1 && p[1] == '.') ||
-		    (n == 2 && p[1] == '.' && p[2] == '.')) {
-			buf_puts(why, "an empty part, . or .. is in this path\n");
-			return false;
-		}
-	}
-	return true;
-}
-
-static bool check_agent_path(char *value, struct buf *why)
-{
-	return check_plain_path(value, why) && value[1];
-}
-
-/*
- * A machine's directory is made below this one, with the machine's name, and removed by delete: in a
- * directory of the system, a machine of the wrong name would take that away.
- */
-static bool check_host_dir(char *value, struct buf *why)
-{
-	static const char *const trees[] = {"bin",    "boot", "dev", "etc",  "lib", "lib32", "lib64",
-					    "libx32", "proc", "run", "sbin", "sys", "usr",   NULL};
-	static const char *const dirs[] = {"/var/backups",
-					   "/var/cache",
-					   "/var/lib",
-					   "/var/local",
-					   "/var/lock",
-					   "/var/log",
-					   "/var/mail",
-					   "/var/opt",
-					   "/var/run",
-					   "/var/spool",
-					   "/var/tmp",
-					   "/var/lib/docker",
-					   "/var/lib/nomad",
-					   "/var/lib/containerd",
-					   NULL};
-
-	if (!check_plain_path(value, why))
-		return false;
-
-	size_t top = strcspn(value + 1, "/");
-	bool bad = value[1 + top] == '\0';
-	for (size_t i = 0; trees[i]; i++)
-		bad = bad || (strlen(trees[i]) == top && strncmp(value + 1, trees[i], top) == 0);
-	for (size_t i = 0; dirs[i]; i++)
-		bad = bad || text_eq(value, dirs[i]);
-	if (bad)
-		buf_puts(why,
-			 "a directory of the system; use one of its own, like /var/lib/devpod-workspaces\n");
-	return !bad;
-}
-
-static bool check_machine_id(char *value, struct buf *why)
-{
-	(void)why;
-	return strlen(value) <= 63 && only(value, NAME_CHARS "._-") && !text_eq(value, ".") &&
-	       !text_eq(value, "..");
-}
-
-/* NOLINTNEXTLINE(readability-non-const-parameter): the type is option_row.check */
-static bool check_list(char *value, struct buf *why)
-{
-	(void)why;
-	for (const char *p = value;; p++) {
-		size_t n = strcspn(p, ",");
-		if (strspn(p, " ") >= n)
-			return false;
-		p += n;
-		if (!*p)
-			return true;
-	}
-}
-
-/* How an operator of Nomad takes its sides (Constraint.Validate in nomad/structs). */
-enum { NEEDS_ATTRIBUTE = 1, NEEDS_VALUE = 2, HAS_NO_VALUE = 4 };
-
-static const struct {
-	const char *name;
-	int needs;
-} operators[] = {
-	{"=", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"==", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"is", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"!=", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"not", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"<", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"<=", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{">", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{">=", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"regexp", NEEDS_ATTRIBUTE},
-	{"version", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"semver", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"set_contains", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"set_contains_all", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"set_contains_any", NEEDS_ATTRIBUTE | NEEDS_VALUE},
-	{"is_set", NEEDS_ATTRIBUTE | HAS_NO_VALUE},
-	{"is_not_set", NEEDS_ATTRIBUTE | HAS_NO_VALUE},
-	{"distinct_hosts", 0},
-	{"distinct_property", NEEDS_ATTRIBUTE},
-};
-
-static void check_constraint(int index, const char *attribute, const char *op, const char *value,
-			     struct buf *why)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(operators); i++) {
-		if (!text_eq(operators[i].name, op))
-			continue;
-		int needs = operators[i].needs;
-		if ((needs & NEEDS_ATTRIBUTE) && !*attribute)
-			buf_printf(why, "entry %d: operator '%s' needs an attribute\n", index, op);
-		if ((needs & NEEDS_VALUE) && !*value)
-			buf_printf(why, "entry %d: operator '%s' needs a value\n", index, op);
-		if ((needs & HAS_NO_VALUE) && *value)
-			buf_printf(why, "entry %d: operator '%s' takes no value\n", index, op);
-		return;
-	}
-
-	AUTO(freep) char *shown = text_clean(op, strlen(op), 40);
-	buf_printf(why, "entry %d: unknown operator '%s' (Nomad has", index, shown);
-	for (size_t i = 0; i < ARRAY_SIZE(operators); i++)
-		buf_printf(why, "%s%s", i ? ", " : " ", operators[i].name);
-	buf_puts(why, ")\n");
-}
-
-static bool has_control(const char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			return true;
-	return false;
-}
-
-static cJSON *convert_constraint(const cJSON *in, int index, struct buf *why)
-{
-	static const char *const members[] = {"attribute", "operator", "value"};
-	const char *given[] = {NULL, NULL, NULL};
-	size_t before = why->len;
-	const cJSON *member;
-
-	if (!cJSON_IsObject(in)) {
-		buf_printf(why, "entry %d: not an object of attribute, operator and value\n", index);
-		return NULL;
-	}
-	cJSON_ArrayForEach (member, in) {
-		AUTO(freep) char *name = text_clean(member->string, strlen(member->string), 40);
-		size_t i = 0;
-
-		while (i < ARRAY_SIZE(members) && !text_eq(members[i], member->string))
-			i++;
-		if (i == ARRAY_SIZE(members))
-			buf_printf(why,
-				   "entry %d: unknown member '%s' (there are attribute, operator, value)\n",
-				   index, name);
-		else if (!cJSON_IsString(member))
-			buf_printf(why, "entry %d: %s is not a string\n", index, name);
-		else if (given[i])
-			buf_printf(why, "entry %d: %s is there twice\n", index, name);
-		else if (has_control(member->valuestring))
-			buf_printf(why, "entry %d: control characters in %s\n", index, name);
-		else
-			given[i] = member->valuestring;
-	}
-	if (why->len > before)
-		return NULL;
-
-	const char *attribute = given[0] ? given[0] : "";
-	const char *op = given[1] && *given[1] ? given[1] : "=";
-	const char *value = given[2] ? given[2] : "";
-	check_constraint(index, attribute, op, value, why);
-	if (why->len > before)
-		return NULL;
-
-	cJSON *out = json_object();
-	json_put_str(out, "attribute", attribute);
-	json_put_str(out, "operator", op);
-	json_put_str(out, "value", value);
-	return out;
-}
-
-static cJSON *convert_constraints(const cJSON *in, struct buf *why)
-{
-	AUTO(json_freep) cJSON *out = NULL;
-	size_t before = why->len;
-	const cJSON *entry;
-	int index = 0;
-
-	if (!cJSON_IsArray(in)) {
-		buf_puts(why, "not a JSON array of objects\n");
-		return NULL;
-	}
-	out = json_array();
-	cJSON_ArrayForEach (entry, in) {
-		cJSON *one = convert_constraint(entry, index++, why);
-		if (one)
-			json_push(out, one);
-	}
-	if (why->len > before || index == 0)
-		return NULL;
-	return TAKE(out);
-}
-
 static const char *const true_false[] = {"true", "false", NULL};
+/* in the order of their enums in options.h */
+static const char *const docker_modes[] = {"host", "dind", NULL};
+static const char *const storage_modes[] = {"ephemeral", "persistent", NULL};
+static const char *const storage_types[] = {"csi", "host", NULL};
+static const char *const access_modes[] = {"single-node-writer", "multi-node-single-writer",
+					   "multi-node-multi-writer", NULL};
 
 #define SECONDS(n) (INT64_C(1000) * (n))
 #define HOURS(n)   (INT64_C(3600000) * (n))
@@ -571,7 +276,11 @@ const struct option_row option_table[] = {
 		.place = PLACE_PROVIDER,
 		.group = GROUP_SIZE,
 		.initial = "300",
-		.help = "Disk space in MB that Nomad reserves on the node for the machine's allocation.",
+		.help = "Disk space in MB: what Nomad reserves on the node for the machine, or the capacity "
+			"of "
+			"its volume, where NOMAD_STORAGE_MODE is persistent. A volume is expanded at the "
+			"next "
+			"start when this grows, where its plugin can do that.",
 		.unit = "MB",
 		.min = 10,
 		.max = 67108864,
@@ -633,17 +342,32 @@ const struct option_row option_table[] = {
 	},
 
 	{
+		.name = "NOMAD_DOCKER_MODE",
+		.type = OPTION_CHOICE,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_MACHINE,
+		.help = "`host`: the devcontainers run on the node's Docker, whose images they share. "
+			"`dind`: a "
+			"Docker of the machine's own, inside the job, so that Nomad's limits hold for the "
+			"devcontainers too. Unset, it is host with ephemeral and dind with persistent "
+			"storage.",
+		.values = docker_modes,
+		.lasting = true,
+		.since = "0.1.0",
+		.offset = AT(docker_mode),
+	},
+	{
 		.name = "NOMAD_IMAGE",
 		.type = OPTION_STRING,
 		.place = PLACE_PROVIDER,
 		.group = GROUP_MACHINE,
-		.initial = "ubuntu:22.04",
-		.help = "The image that the machine runs. It needs a POSIX shell; curl, git and CA "
-			"certificates are installed "
-			"where they are missing.",
+		.help = "The image that the machine runs. It needs a POSIX shell; what the machine lacks "
+			"(curl, "
+			"git, CA certificates, docker) is installed, once. Unset, it is " OPTIONS_IMAGE_HOST
+			", or " OPTIONS_IMAGE_DIND " where NOMAD_DOCKER_MODE is dind.",
 		.max_len = 512,
 		.check = check_image,
-		.pattern = "^[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}$",
+		.pattern = "^([a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511})?$",
 		.wants = "an image's name (like ubuntu:22.04 or registry.example/team/image:tag)",
 		.since = "0.1.0",
 		.offset = AT(image),
@@ -749,14 +473,310 @@ const struct option_row option_table[] = {
 		.since = "0.1.0",
 		.offset = AT(inject_docker_credentials),
 	},
+	{
+		.name = "INACTIVITY_TIMEOUT",
+		.type = OPTION_DURATION,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_MACHINE,
+		.help = "Stop the machine when nobody has used it for that long, like 30m; `devpod up` "
+			"starts it again. DevPod's agent in the machine looks after it. Unset, it runs until "
+			"it is stopped.",
+		.min = SECONDS(1),
+		.max = HOURS(8784),
+		.pattern = "^(([0-9]+(ms|s|m|h))+)?$",
+		.since = "0.1.0",
+		.offset = AT(inactivity_ms),
+	},
+
+	{
+		.name = "NOMAD_STORAGE_MODE",
+		.type = OPTION_CHOICE,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.initial = "ephemeral",
+		.help = "`ephemeral`: the machine's data are in a directory on its node, and it starts there "
+			"again after a stop. `persistent`: they are on a volume, which can move between "
+			"nodes where the storage can. Both keep the data until the machine is deleted.",
+		.values = storage_modes,
+		.lasting = true,
+		.since = "0.1.0",
+		.offset = AT(storage_mode),
+	},
+	{
+		.name = "NOMAD_STORAGE_TYPE",
+		.type = OPTION_CHOICE,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.initial = "csi",
+		.help = "What makes a persistent machine's volume: `csi`, a CSI plugin; `host`, a dynamic "
+			"host volume of its node (Nomad 1.10 or later).",
+		.values = storage_types,
+		.lasting = true,
+		.since = "0.1.0",
+		.offset = AT(storage_type),
+	},
+	{
+		.name = "NOMAD_HOST_VOLUME_PLUGIN",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.initial = "mkdir",
+		.help = "The plugin that makes dynamic host volumes. `mkdir` is part of Nomad, and sets no "
+			"limit to their size.",
+		.lasting = true,
+		.check = check_word,
+		.pattern = "^[a-zA-Z0-9._-]{1,128}$",
+		.wants = "a name (letters, digits, - . and _, up to 128)",
+		.since = "0.1.0",
+		.offset = AT(host_volume_plugin),
+	},
+	{
+		.name = "NOMAD_CSI_PLUGIN_ID",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.initial = "ceph-csi",
+		.help = "The CSI plugin's ID in Nomad.",
+		.lasting = true,
+		.check = check_word,
+		.pattern = "^[a-zA-Z0-9._-]{1,128}$",
+		.wants = "a name (letters, digits, - . and _, up to 128)",
+		.since = "0.1.0",
+		.offset = AT(csi_plugin_id),
+	},
+	{
+		.name = "NOMAD_CSI_CLUSTER_ID",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.help = "The Ceph cluster's ID (fsid), for ceph-csi; needed unless NOMAD_CSI_PARAMETERS_JSON "
+			"is there.",
+		.lasting = true,
+		.check = check_word,
+		.pattern = "^([a-zA-Z0-9._-]{1,128})?$",
+		.wants = "a name (letters, digits, - . and _, up to 128)",
+		.since = "0.1.0",
+		.offset = AT(csi_cluster_id),
+	},
+	{
+		.name = "NOMAD_CSI_POOL",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.initial = "nomad",
+		.help = "The Ceph pool, for ceph-csi.",
+		.lasting = true,
+		.check = check_word,
+		.pattern = "^[a-zA-Z0-9._-]{1,128}$",
+		.wants = "a name (letters, digits, - . and _, up to 128)",
+		.since = "0.1.0",
+		.offset = AT(csi_pool),
+	},
+	{
+		.name = "NOMAD_CSI_PARAMETERS_JSON",
+		.type = OPTION_JSON,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.help = "For another plugin than ceph-csi: what it wants to be told when a volume is made, a "
+			"JSON object of strings ({} for nothing). It takes the place of the parameters for "
+			"Ceph.",
+		.max_len = 65536,
+		.convert = convert_parameters,
+		.lasting = true,
+		.wants = "a JSON object of strings",
+		.since = "0.1.0",
+		.offset = AT(csi_parameters),
+	},
+	{
+		.name = "NOMAD_CSI_FS_TYPE",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.initial = "ext4",
+		.help = "The file system on a CSI volume.",
+		.lasting = true,
+		.check = check_word,
+		.pattern = "^[a-zA-Z0-9._-]{1,128}$",
+		.wants = "a name (letters, digits, - . and _, up to 128)",
+		.since = "0.1.0",
+		.offset = AT(csi_fs_type),
+	},
+	{
+		.name = "NOMAD_CSI_MOUNT_FLAGS",
+		.type = OPTION_LIST,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.help = "Mount options for a CSI volume, with commas between, like noatime,discard.",
+		.check = check_list,
+		.wants = "mount options with commas between",
+		.since = "0.1.0",
+		.offset = AT(csi_mount_flags),
+	},
+	{
+		.name = "NOMAD_CSI_ACCESS_MODE",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.initial = "single-node-writer",
+		.help = "How a CSI volume is claimed. A machine is one writer; some plugins know only the "
+			"other modes.",
+		.values = access_modes,
+		.lasting = true,
+		.since = "0.1.0",
+		.offset = AT(csi_access_mode),
+	},
+	{
+		.name = "NOMAD_CSI_TOPOLOGY_JSON",
+		.type = OPTION_JSON,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.help = "Where a CSI volume must, or should, be reachable from: a JSON object of required "
+			"and preferred, both arrays of segments, as in {\"required\": [{\"rack\": \"R1\"}]}.",
+		.max_len = 65536,
+		.convert = convert_topology,
+		.lasting = true,
+		.wants = "a JSON object",
+		.since = "0.1.0",
+		.offset = AT(csi_topology),
+	},
+	{
+		.name = "NOMAD_CSI_VAULT_PATH",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.help = "The KV secret (v1 or v2) in Vault that holds what the CSI plugin needs to make, "
+			"mount and delete volumes, like secret/data/ceph/csi. It is read by this program "
+			"with VAULT_TOKEN. Unset, the plugin gets no secrets.",
+		.max_len = 512,
+		.check = check_vault_path,
+		.wants = "a secret's path in Vault, its mount first",
+		.since = "0.1.0",
+		.offset = AT(csi_vault_path),
+	},
+	{
+		.name = "NOMAD_CSI_VAULT_FIELDS",
+		.type = OPTION_LIST,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_STORAGE,
+		.initial = "userID,userKey",
+		.help = "The fields of that secret that the plugin gets, with commas between; * for all of "
+			"them.",
+		.check = check_list,
+		.wants = "names with commas between",
+		.since = "0.1.0",
+		.offset = AT(csi_vault_fields),
+	},
+
+	{
+		.name = "VAULT_ADDR",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_VAULT,
+		.help = "Where Vault's API is.",
+		.check = check_address,
+		.pattern = "^((https?://[^/?#@[:space:]]+(/[^?#@[:space:]]*)?)|(unix:///[^[:cntrl:]]+))?$",
+		.inherits = true,
+		.wants = "http://HOST:PORT, https://HOST:PORT or unix:///PATH, without user and password",
+		.since = "0.1.0",
+		.offset = AT(vault_addr),
+	},
+	{
+		.name = "VAULT_NAMESPACE",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_VAULT,
+		.help = "Vault's namespace, where it has such.",
+		.check = check_vault_namespace,
+		.pattern = "^([a-zA-Z0-9._/-]{1,256})?$",
+		.inherits = true,
+		.wants = "a namespace's path (letters, digits, - . _ and /, up to 256)",
+		.since = "0.1.0",
+		.offset = AT(vault_namespace),
+	},
+	{
+		.name = "VAULT_TOKEN",
+		.type = OPTION_STRING,
+		.place = PLACE_ENVIRONMENT,
+		.group = GROUP_VAULT,
+		.help = "The token that NOMAD_CSI_VAULT_PATH is read with.",
+		.secret = true,
+		.since = "0.1.0",
+		.offset = AT(vault_token),
+	},
+	{
+		.name = "DEVPOD_VAULT_TOKEN",
+		.type = OPTION_STRING,
+		.place = PLACE_ENVIRONMENT,
+		.group = GROUP_VAULT,
+		.help = "The same, where VAULT_TOKEN is not set.",
+		.secret = true,
+		.since = "0.1.0",
+		.offset = AT(vault_token),
+	},
+	{
+		.name = "VAULT_CACERT",
+		.type = OPTION_PATH,
+		.place = PLACE_ENVIRONMENT,
+		.group = GROUP_VAULT,
+		.help = "A PEM file with the CA that signed Vault's certificate.",
+		.since = "0.1.0",
+		.offset = AT(vault_cacert),
+	},
+	{
+		.name = "VAULT_CAPATH",
+		.type = OPTION_PATH,
+		.place = PLACE_ENVIRONMENT,
+		.group = GROUP_VAULT,
+		.help = "A directory of such files; VAULT_CACERT goes before it.",
+		.since = "0.1.0",
+		.offset = AT(vault_capath),
+	},
+	{
+		.name = "VAULT_CLIENT_CERT",
+		.type = OPTION_PATH,
+		.place = PLACE_ENVIRONMENT,
+		.group = GROUP_VAULT,
+		.help = "A PEM file with the certificate to show to Vault; VAULT_CLIENT_KEY belongs to it.",
+		.since = "0.1.0",
+		.offset = AT(vault_client_cert),
+	},
+	{
+		.name = "VAULT_CLIENT_KEY",
+		.type = OPTION_PATH,
+		.place = PLACE_ENVIRONMENT,
+		.group = GROUP_VAULT,
+		.help = "A PEM file with the key of VAULT_CLIENT_CERT.",
+		.since = "0.1.0",
+		.offset = AT(vault_client_key),
+	},
+	{
+		.name = "VAULT_TLS_SERVER_NAME",
+		.type = OPTION_STRING,
+		.place = PLACE_ENVIRONMENT,
+		.group = GROUP_VAULT,
+		.help = "The name that Vault's certificate must have, where that is not the host of "
+			"VAULT_ADDR.",
+		.since = "0.1.0",
+		.offset = AT(vault_tls_server_name),
+	},
+	{
+		.name = "VAULT_SKIP_VERIFY",
+		.type = OPTION_BOOLEAN,
+		.place = PLACE_ENVIRONMENT,
+		.group = GROUP_VAULT,
+		.initial = "false",
+		.help = "Take any certificate. Only for trying things out.",
+		.since = "0.1.0",
+		.offset = AT(vault_skip_verify),
+	},
 };
 
 const size_t option_count = ARRAY_SIZE(option_table);
 
 const char *option_group_name(enum option_group group)
 {
-	static const char *const names[GROUPS] = {"Connection", "Size", "Placement", "Machine",
-						  "From DevPod"};
+	static const char *const names[GROUPS] = {"Connection", "Size",  "Placement",  "Machine",
+						  "Storage",    "Vault", "From DevPod"};
 
 	return names[group];
 }
@@ -802,6 +822,7 @@ char *option_wants(const struct option_row *row)
 		return xstrdup("a path");
 	case OPTION_STRING:
 	case OPTION_COMMAND:
+	case OPTION_CHOICE:
 	case OPTION_LIST:
 	case OPTION_JSON:
 		break;

@@ -19,6 +19,7 @@ enum option_type {
 	OPTION_DURATION, /* int64_t, milliseconds */
 	OPTION_BOOLEAN,  /* bool; what Go's ParseBool takes, or only `values` */
 	OPTION_FLAG,     /* bool; true where ParseBool says so, and never a mistake */
+	OPTION_CHOICE,   /* int: 1 + the index in `values`, 0 = unset */
 	OPTION_LIST,     /* char **, NULL-terminated; commas between */
 	OPTION_JSON,     /* cJSON * */
 };
@@ -29,7 +30,16 @@ enum option_place {
 	PLACE_HOST,        /* what DevPod tells of the machine at hand; nobody sets it */
 };
 
-enum option_group { GROUP_CONNECTION, GROUP_SIZE, GROUP_PLACEMENT, GROUP_MACHINE, GROUP_HOST, GROUPS };
+enum option_group {
+	GROUP_CONNECTION,
+	GROUP_SIZE,
+	GROUP_PLACEMENT,
+	GROUP_MACHINE,
+	GROUP_STORAGE,
+	GROUP_VAULT,
+	GROUP_HOST,
+	GROUPS
+};
 
 struct option_row {
 	const char *name;

@@ -5,6 +5,7 @@
 
 #define NS_PER_S       INT64_C(1000000000)
 #define KILL_TIMEOUT_S 30
+#define MB             (INT64_C(1) << 20) /* as Nomad counts its MB */
 #define NODE_ID        "${node.unique.id}"
 #define DOCKER_SOCK    "/var/run/docker.sock"
 #define REGISTRY_CERTS "/etc/docker/certs.d:/etc/docker/certs.d:ro"
@@ -12,7 +13,10 @@
 #define CLEANUP_CPU    100
 #define CLEANUP_MEMORY 256 /* MB: enough for a package manager, where the image has no curl */
 #define LOG_FILE_MB    2
-#define CLEANUP_DISK   20 /* MB: more than the task's log */
+#define CLEANUP_DISK   20     /* MB: more than the task's log */
+#define LOGS_DISK      50     /* MB: of a machine whose data are on a volume */
+#define VOLUME         "data" /* in the job */
+#define WORKSPACE      "/workspace"
 #define CLEANUP_PREFIX "devpod-cleanup-"
 
 static cJSON *constraint(const char *attribute, const char *operator_, const char *value)
@@ -25,17 +29,10 @@ static cJSON *constraint(const char *attribute, const char *operator_, const cha
 	return c;
 }
 
-static void add_constraints(cJSON *job, const struct spec_request *rq, bool users)
+static void add_user_constraints(cJSON *list, const struct spec_request *rq)
 {
-	cJSON *list = json_put(job, "Constraints", json_array());
 	const cJSON *c;
 
-	/* the machine script and docker.sock are Linux's */
-	json_push(list, constraint("${attr.kernel.name}", "=", "linux"));
-	if (rq->node_id)
-		json_push(list, constraint(NODE_ID, "=", rq->node_id));
-	if (!users)
-		return;
 	cJSON_ArrayForEach (c, rq->options->constraints) {
 		const char *operator_ = json_str(c, "operator");
 		const char *value = json_str(c, "value");
@@ -43,6 +40,24 @@ static void add_constraints(cJSON *job, const struct spec_request *rq, bool user
 		json_push(list, constraint(json_str(c, "attribute"), operator_ ? operator_ : "=",
 					   value ? value : ""));
 	}
+}
+
+static void add_constraints(cJSON *job, const struct spec_request *rq, bool users)
+{
+	cJSON *list = json_put(job, "Constraints", json_array());
+
+	/* the machine script and docker.sock are Linux's */
+	json_push(list, constraint("${attr.kernel.name}", "=", "linux"));
+	if (rq->node_id)
+		json_push(list, constraint(NODE_ID, "=", rq->node_id));
+	if (users)
+		add_user_constraints(list, rq);
+}
+
+void spec_constrain(cJSON *job, const char *attribute, const char *operator_, const char *value)
+{
+	json_push(cJSON_GetObjectItemCaseSensitive(job, "Constraints"),
+		  constraint(attribute, operator_, value));
 }
 
 static void add_meta(cJSON *job, const struct spec_request *rq, const char *kind)
@@ -56,6 +71,8 @@ static void add_meta(cJSON *job, const struct spec_request *rq, const char *kind
 	json_put_str(meta, SPEC_META_VERSION, rq->version);
 	json_put_str(meta, SPEC_META_START, rq->start);
 	json_put_str(meta, SPEC_META_DIR, rq->dir);
+	json_put_str(meta, SPEC_META_DOCKER, options_docker_name(rq->docker));
+	json_put_str(meta, SPEC_META_STORAGE, options_storage_name(rq->storage));
 }
 
 static cJSON *new_job(const struct spec_request *rq, const char *id, const char *pool)
@@ -112,8 +129,7 @@ static void add_resources(cJSON *task, int64_t cpu, int64_t cores, int64_t memor
 		json_put_int(r, "MemoryMaxMB", memory_max);
 }
 
-/* A task that runs one part of the machine script, with docker's socket and one directory at the same path as
- * outside. */
+/* A task that runs one part of the machine script. */
 struct script {
 	cJSON *task, *config, *volumes;
 };
@@ -127,13 +143,13 @@ static void add_log_limit(cJSON *task)
 	json_put_int(limit, "MaxFileSizeMB", LOG_FILE_MB);
 }
 
+/* @dir: of the node, at the same path in the task, because its dockerd resolves the devcontainers' bind
+ * mounts on the host; NULL where the data are on a volume. */
 static struct script script_task(cJSON *tasks, const struct spec_request *rq, const char *name,
 				 const char *part, const char *dir)
 {
 	cJSON *task = json_push(tasks, json_object());
 	cJSON *config, *env, *volumes;
-	/* dockerd resolves the devcontainers' bind mounts on the host */
-	AUTO(freep) char *same = xasprintf("%s:%s", dir, dir);
 
 	json_put_str(task, "Name", name);
 	json_put_str(task, "Driver", "docker");
@@ -147,10 +163,17 @@ static struct script script_task(cJSON *tasks, const struct spec_request *rq, co
 	json_put(config, "args", json_strings((const char *[]){machine_sh, "machine", part, NULL}));
 	json_put_str(config, "network_mode", "bridge");
 	volumes = json_put(config, "volumes", json_array());
-	json_push_str(volumes, DOCKER_SOCK ":" DOCKER_SOCK);
-	json_push_str(volumes, same);
+	if (rq->docker == DOCKER_HOST)
+		json_push_str(volumes, DOCKER_SOCK ":" DOCKER_SOCK);
+	if (dir) {
+		AUTO(freep) char *same = xasprintf("%s:%s", dir, dir);
+		json_push_str(volumes, same);
+	}
 	env = json_put(task, "Env", json_object());
 	json_put_str(env, "DEVPOD_MACHINE_DIR", rq->dir);
+	json_put_str(env, "DEVPOD_DOCKER_MODE", options_docker_name(rq->docker));
+	if (rq->expect_data)
+		json_put_str(env, "DEVPOD_EXPECT_DATA", "1");
 	json_put_int(task, "KillTimeout", KILL_TIMEOUT_S * NS_PER_S);
 	add_log_limit(task);
 	return (struct script){task, config, volumes};
@@ -161,22 +184,70 @@ static void add_machine_resources(cJSON *task, const struct options *o)
 	add_resources(task, o->cpu_mhz, o->cores, o->memory_mb, o->memory_max_mb);
 }
 
+static const char *access_mode(const struct spec_request *rq)
+{
+	return rq->storage == STORAGE_CSI ? rq->options->csi_access_mode : "single-node-single-writer";
+}
+
+static cJSON *csi_mount_options(const struct options *o)
+{
+	cJSON *mount = json_object();
+
+	json_put_str(mount, "FSType", o->csi_fs_type);
+	if (o->csi_mount_flags)
+		json_put(mount, "MountFlags", json_strings((const char *const *)o->csi_mount_flags));
+	return mount;
+}
+
+static void mount_volume(cJSON *mounts, const char *destination)
+{
+	cJSON *mount = json_push(mounts, json_object());
+
+	json_put_str(mount, "Volume", VOLUME);
+	json_put_str(mount, "Destination", destination);
+}
+
+/* The volume is there twice: where people look for it, and at the path that DevPod's agent is told for every
+ * machine. */
+static void add_volume(cJSON *job, cJSON *task, const struct spec_request *rq)
+{
+	AUTO(freep) char *id = spec_volume_id(rq->machine_id);
+	cJSON *group = cJSON_GetArrayItem(json_get(job, "TaskGroups"), 0);
+	cJSON *volume = json_put(json_put(group, "Volumes", json_object()), VOLUME, json_object());
+
+	json_put_str(volume, "Name", VOLUME);
+	json_put_str(volume, "Type", rq->storage == STORAGE_CSI ? "csi" : "host");
+	json_put_str(volume, "Source", id);
+	json_put_str(volume, "AccessMode", access_mode(rq));
+	json_put_str(volume, "AttachmentMode", "file-system");
+	if (rq->storage == STORAGE_CSI)
+		json_put(volume, "MountOptions", csi_mount_options(rq->options));
+	cJSON *mounts = json_put(task, "VolumeMounts", json_array());
+	mount_volume(mounts, WORKSPACE);
+	mount_volume(mounts, rq->dir);
+}
+
 cJSON *spec_machine(const struct spec_request *rq)
 {
 	const struct options *o = rq->options;
+	bool on_node = rq->storage == STORAGE_EPHEMERAL;
 	cJSON *job = new_job(rq, rq->machine_id, o->node_pool);
 
 	json_put(job, "Datacenters", json_strings((const char *const *)o->datacenters));
 	add_meta(job, rq, SPEC_KIND_MACHINE);
 	add_constraints(job, rq, true);
 
-	cJSON *tasks = new_group(job, o->disk_mb);
-	struct script machine = script_task(tasks, rq, SPEC_TASK, "run", rq->dir);
+	cJSON *tasks = new_group(job, on_node ? o->disk_mb : LOGS_DISK);
+	struct script machine = script_task(tasks, rq, SPEC_TASK, "run", on_node ? rq->dir : NULL);
 	json_put_bool(machine.config, "init", true); /* reaps, and forwards TERM to the script */
 	json_put_bool(machine.config, "privileged", true);
 	json_push_str(machine.volumes, REGISTRY_CERTS);
 	json_push_str(machine.volumes, REGISTRY_CA ":" REGISTRY_CA ":ro");
 	add_machine_resources(machine.task, o);
+	if (!on_node)
+		add_volume(job, machine.task, rq);
+	if (rq->docker == DOCKER_DIND) /* nothing of it runs outside this task */
+		return job;
 
 	/* Tells a stop from a mere restart of the task. Nomad counts the greater of the two tasks, not their
 	 * sum. */
@@ -204,6 +275,91 @@ cJSON *spec_cleanup(const struct spec_request *rq)
 		script_task(new_group(job, CLEANUP_DISK), rq, SPEC_TASK_CLEANUP, "delete", parent);
 	add_resources(cleanup.task, CLEANUP_CPU, 0, CLEANUP_MEMORY, 0);
 	return job;
+}
+
+static cJSON *topologies(const cJSON *list)
+{
+	cJSON *out = json_array();
+	const cJSON *segments;
+
+	cJSON_ArrayForEach (segments, list)
+		json_put(json_push(out, json_object()), "Segments", cJSON_Duplicate(segments, true));
+	return out;
+}
+
+static void add_csi(cJSON *volume, const struct options *o, const char *id)
+{
+	cJSON *parameters;
+
+	json_put_str(volume, "ID", id);
+	json_put_str(volume, "PluginID", o->csi_plugin_id);
+	json_put(volume, "MountOptions", csi_mount_options(o));
+	if (o->csi_parameters) {
+		json_put(volume, "Parameters", cJSON_Duplicate(o->csi_parameters, true));
+	} else {
+		/* of ceph-csi's RBD driver: what any kernel can map */
+		parameters = json_put(volume, "Parameters", json_object());
+		json_put_str(parameters, "clusterID", o->csi_cluster_id);
+		json_put_str(parameters, "pool", o->csi_pool);
+		json_put_str(parameters, "imageFeatures", "layering");
+		json_put_str(parameters, "csi.storage.k8s.io/fstype", o->csi_fs_type);
+	}
+	if (o->csi_topology) {
+		cJSON *wanted = json_put(volume, "RequestedTopologies", json_object());
+		json_put(wanted, "Required", topologies(json_get(o->csi_topology, "required")));
+		json_put(wanted, "Preferred", topologies(json_get(o->csi_topology, "preferred")));
+	}
+}
+
+/* A host volume is placed before the job is, by nothing but these: what the job will ask of its node. */
+static void add_host_volume(cJSON *volume, const struct spec_request *rq)
+{
+	const struct options *o = rq->options;
+	cJSON *list = json_put(volume, "Constraints", json_array());
+	AUTO(buf_clear) struct buf datacenters = BUF_INIT;
+
+	json_put_str(volume, "PluginID", o->host_volume_plugin);
+	if (o->node_pool)
+		json_put_str(volume, "NodePool", o->node_pool);
+	json_push(list, constraint("${attr.kernel.name}", "=", "linux"));
+	json_push(list, constraint("${attr.driver.docker.privileged.enabled}", "=", "true"));
+	if (!text_eq(o->datacenters[0], "*")) {
+		for (char **d = o->datacenters; *d; d++) {
+			buf_puts(&datacenters, d == o->datacenters ? "^(" : "|");
+			text_glob_regexp(&datacenters, *d);
+		}
+		buf_puts(&datacenters, ")$");
+		json_push(list, constraint("${node.datacenter}", "regexp", buf_str(&datacenters)));
+	}
+	add_user_constraints(list, rq);
+}
+
+cJSON *spec_volume(const struct spec_request *rq)
+{
+	const struct options *o = rq->options;
+	AUTO(freep) char *id = spec_volume_id(rq->machine_id);
+	cJSON *volume = json_object(), *capability;
+	bool csi = rq->storage == STORAGE_CSI;
+
+	json_put_str(volume, "Name", id);
+	if (o->namespace_)
+		json_put_str(volume, "Namespace", o->namespace_);
+	json_put_int(volume, csi ? "RequestedCapacityMin" : "RequestedCapacityMinBytes", o->disk_mb * MB);
+	if (!csi) /* Nomad does not take the one without the other */
+		json_put_int(volume, "RequestedCapacityMaxBytes", o->disk_mb * MB);
+	capability = json_push(json_put(volume, "RequestedCapabilities", json_array()), json_object());
+	json_put_str(capability, "AccessMode", access_mode(rq));
+	json_put_str(capability, "AttachmentMode", "file-system");
+	if (csi)
+		add_csi(volume, o, id);
+	else
+		add_host_volume(volume, rq);
+	return volume;
+}
+
+char *spec_volume_id(const char *machine_id)
+{
+	return xasprintf("devpod-%s", machine_id);
 }
 
 char *spec_cleanup_id(const char *machine_id)

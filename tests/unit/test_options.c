@@ -153,6 +153,7 @@ static const struct {
 	{"NOMAD_CONSTRAINTS_JSON",
 	 {"[]", "[\n\t{\"attribute\": \"${attr.cpu.arch}\", \"value\": \"amd64\"}\r\n]",
 	  "[{\"operator\":\"distinct_hosts\"}]", "[{\"attribute\":\"${meta.x}\",\"operator\":\"is_set\"}]"}},
+	{"NOMAD_DOCKER_MODE", {"host", "dind"}},
 	{"NOMAD_IMAGE",
 	 {"ubuntu:22.04", "r.example:5000/a/b_c:1",
 	  "a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}},
@@ -163,6 +164,33 @@ static const struct {
 	{"AGENT_DATA_PATH", {"/x/y"}},
 	{"INJECT_GIT_CREDENTIALS", {"true", "false"}},
 	{"INJECT_DOCKER_CREDENTIALS", {"true", "false"}},
+	{"INACTIVITY_TIMEOUT", {"1s", "30m", "8h"}},
+	{"NOMAD_STORAGE_MODE", {"ephemeral"}},
+	{"NOMAD_STORAGE_TYPE", {"csi", "host"}},
+	{"NOMAD_HOST_VOLUME_PLUGIN", {"mkdir", "my-plugin_1.2"}},
+	{"NOMAD_CSI_PLUGIN_ID", {"ceph-csi"}},
+	{"NOMAD_CSI_CLUSTER_ID", {"b9127830-b0cc-4e34-aa47-9d1a2e9949a8"}},
+	{"NOMAD_CSI_POOL", {"nomad"}},
+	{"NOMAD_CSI_PARAMETERS_JSON", {"{}", "{\"type\": \"gp3\", \"encrypted\": \"true\"}"}},
+	{"NOMAD_CSI_FS_TYPE", {"ext4", "xfs"}},
+	{"NOMAD_CSI_MOUNT_FLAGS", {"noatime", "noatime, discard"}},
+	{"NOMAD_CSI_ACCESS_MODE",
+	 {"single-node-writer", "multi-node-single-writer", "multi-node-multi-writer"}},
+	{"NOMAD_CSI_TOPOLOGY_JSON",
+	 {"{\"required\": [{\"rack\": \"R1\"}, {\"rack\": \"R2\", \"zone\": \"z\"}]}",
+	  "{\"required\": [], \"preferred\": [{\"rack\": \"R1\"}]}"}},
+	{"NOMAD_CSI_VAULT_PATH", {"secret/data/ceph/csi", "/kv/a b/", "secret/x"}},
+	{"NOMAD_CSI_VAULT_FIELDS", {"userID,userKey", "*", "a"}},
+	{"VAULT_ADDR", {"http://127.0.0.1:8200", "https://vault.example:8200/"}},
+	{"VAULT_NAMESPACE", {"admin", "admin/team-1"}},
+	{"VAULT_TOKEN", {"hvs.x"}},
+	{"DEVPOD_VAULT_TOKEN", {"hvs.x"}},
+	{"VAULT_CACERT", {"/etc/ca.pem"}},
+	{"VAULT_CAPATH", {"/etc/ca"}},
+	{"VAULT_CLIENT_CERT", {NULL}},
+	{"VAULT_CLIENT_KEY", {NULL}},
+	{"VAULT_TLS_SERVER_NAME", {"vault.example"}},
+	{"VAULT_SKIP_VERIFY", {"true", "0"}},
 };
 
 static void good_values(void **state)
@@ -310,6 +338,43 @@ static void bad_values(void **state)
 		 "AGENT_DATA_PATH='${X}': not an absolute path (of letters, digits, - . _ and /)"},
 		{"INJECT_GIT_CREDENTIALS", "1", "INJECT_GIT_CREDENTIALS='1': none of: true, false"},
 		{"INJECT_DOCKER_CREDENTIALS", "no", "INJECT_DOCKER_CREDENTIALS='no': none of: true, false"},
+		{"NOMAD_DOCKER_MODE", "podman", "NOMAD_DOCKER_MODE='podman': none of: host, dind"},
+		{"NOMAD_STORAGE_MODE", "Persistent",
+		 "NOMAD_STORAGE_MODE='Persistent': none of: ephemeral, persistent"},
+		{"NOMAD_STORAGE_MODE", "persistent",
+		 "NOMAD_CSI_CLUSTER_ID is required when NOMAD_STORAGE_MODE is 'persistent' (it is for "
+		 "ceph-csi; a "
+		 "plugin with other parameters takes NOMAD_CSI_PARAMETERS_JSON, {} for none)"},
+		{"NOMAD_CSI_PLUGIN_ID", "a/b",
+		 "NOMAD_CSI_PLUGIN_ID='a/b': not a name (letters, digits, - . and _, up to 128)"},
+		{"NOMAD_CSI_PARAMETERS_JSON", "[]",
+		 "NOMAD_CSI_PARAMETERS_JSON='[]': not a JSON object of strings"},
+		{"NOMAD_CSI_PARAMETERS_JSON", "{\"a\": 1, \"b\": \"\", \"b\": \"\"}",
+		 "NOMAD_CSI_PARAMETERS_JSON='{\"a\": 1, \"b\": \"\", \"b\": \"\"}': a is not a string\n"
+		 "NOMAD_CSI_PARAMETERS_JSON='{\"a\": 1, \"b\": \"\", \"b\": \"\"}': b is there twice"},
+		{"NOMAD_CSI_ACCESS_MODE", "rw",
+		 "NOMAD_CSI_ACCESS_MODE='rw': none of: single-node-writer, multi-node-single-writer, "
+		 "multi-node-multi-writer"},
+		{"NOMAD_CSI_TOPOLOGY_JSON", "{\"required\": {}}",
+		 "NOMAD_CSI_TOPOLOGY_JSON='{\"required\": {}}': required is not an array of objects"},
+		{"NOMAD_CSI_TOPOLOGY_JSON", "{\"preferred\": [{\"rack\": 1}]}",
+		 "NOMAD_CSI_TOPOLOGY_JSON='{\"preferred\": [{\"rack\": 1}]}': preferred, entry 0: rack is "
+		 "not a "
+		 "string"},
+		{"NOMAD_CSI_TOPOLOGY_JSON", "{\"wanted\": []}",
+		 "NOMAD_CSI_TOPOLOGY_JSON='{\"wanted\": []}': unknown member 'wanted' (there are required, "
+		 "preferred)"},
+		{"NOMAD_CSI_VAULT_PATH", "v1/secret/data/x",
+		 "NOMAD_CSI_VAULT_PATH='v1/secret/data/x': without v1/ at its start"},
+		{"NOMAD_CSI_VAULT_PATH", "secret//x",
+		 "NOMAD_CSI_VAULT_PATH='secret//x': an empty part, . or .. is in this path"},
+		{"NOMAD_CSI_VAULT_PATH", "secret",
+		 "NOMAD_CSI_VAULT_PATH='secret': not a secret's path in Vault, its mount first"},
+		{"INACTIVITY_TIMEOUT", "30",
+		 "INACTIVITY_TIMEOUT='30': not a duration like 90s, 30m or 1h30m (1s to 8784h)"},
+		{"VAULT_CLIENT_KEY", "/k.pem",
+		 "VAULT_CLIENT_KEY='/k.pem': VAULT_CLIENT_CERT is not set; both client cert and client key "
+		 "must be provided"},
 		{"NOMAD_CACERT", "a\tb", "NOMAD_CACERT='a b': control characters in it"},
 		{"NOMAD_CLIENT_CERT", "/c.pem",
 		 "NOMAD_CLIENT_CERT='/c.pem': NOMAD_CLIENT_KEY is not set; both client cert and client key "
@@ -321,6 +386,39 @@ static void bad_values(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		refused(VARS(bad[i].name, bad[i].value), false, bad[i].message);
+}
+
+static void modes_go_together(void **state)
+{
+	(void)state;
+	AUTO(options_freep) struct options *plain = loaded(VARS("NOMAD_CPU", "1"));
+	AUTO(options_freep) struct options *dind = loaded(VARS("NOMAD_DOCKER_MODE", "dind"));
+	AUTO(options_freep)
+	struct options *csi = loaded(VARS("NOMAD_STORAGE_MODE", "persistent", "NOMAD_CSI_CLUSTER_ID", "c"));
+	AUTO(options_freep)
+	struct options *host = loaded(VARS("NOMAD_STORAGE_MODE", "persistent", "NOMAD_STORAGE_TYPE", "host",
+					   "NOMAD_IMAGE", "own:1"));
+
+	assert_int_equal(plain->storage, STORAGE_EPHEMERAL);
+	assert_int_equal(plain->docker, DOCKER_HOST);
+	assert_string_equal(plain->image, OPTIONS_IMAGE_HOST);
+	assert_int_equal(dind->docker, DOCKER_DIND);
+	assert_string_equal(dind->image, OPTIONS_IMAGE_DIND);
+	assert_int_equal(csi->storage, STORAGE_CSI);
+	assert_int_equal(csi->docker, DOCKER_DIND);
+	assert_int_equal(host->storage, STORAGE_HOST_VOLUME);
+	assert_string_equal(host->image, "own:1");
+	refused(VARS("NOMAD_STORAGE_MODE", "persistent", "NOMAD_STORAGE_TYPE", "host", "NOMAD_DOCKER_MODE",
+		     "host"),
+		false,
+		"NOMAD_DOCKER_MODE='host': does not go with NOMAD_STORAGE_MODE='persistent': the node's "
+		"Docker cannot "
+		"see into the volume, and the devcontainers would stay behind on the node; use dind, or "
+		"leave it "
+		"unset");
+	refused(VARS("NOMAD_STORAGE_MODE", "persistent", "NOMAD_CSI_PARAMETERS_JSON", "{}",
+		     "NOMAD_CSI_VAULT_PATH", "secret/data/ceph"),
+		false, "VAULT_ADDR is required when NOMAD_CSI_VAULT_PATH is specified");
 }
 
 static void bad_constraints(void **state)
@@ -561,7 +659,11 @@ static void rows_are_sound(void **state)
 		for (const char *p = row->help; *p; p++)
 			assert_true(*p >= ' ' && *p < 0x7f);
 		if (row->type == OPTION_INTEGER || row->type == OPTION_DURATION)
-			assert_true(row->min < row->max && row->initial);
+			assert_true(row->min < row->max);
+		if (row->type == OPTION_INTEGER)
+			assert_non_null(row->initial);
+		if (row->type == OPTION_CHOICE)
+			assert_non_null(row->values);
 		if (row->type == OPTION_BOOLEAN)
 			assert_non_null(row->initial);
 		if (row->secret)
@@ -700,7 +802,8 @@ static void markdown_has_every_row(void **state)
 	assert_non_null(strstr(
 		out.data, "| `NOMAD_CPU` | `200` | a whole number (MHz, 1 to 1000000) | The share of CPU "
 			  "that the machine gets, in MHz. | 0.1.0 |\n"));
-	assert_non_null(strstr(out.data, "`NOMAD_ADDR`, `NOMAD_NAMESPACE` and `NOMAD_REGION`:\n"));
+	assert_non_null(strstr(out.data, "`NOMAD_ADDR`, `NOMAD_NAMESPACE`, `NOMAD_REGION`, `VAULT_ADDR` and "
+					 "`VAULT_NAMESPACE`:\n"));
 }
 
 static void contents(struct buf *to, const char *path)
@@ -744,7 +847,7 @@ static void provider_yaml_in_names_options_that_are_there(void **state)
 		assert_non_null(row);
 		assert_int_equal(row->place, PLACE_PROVIDER);
 	}
-	assert_int_equal(seen, 4);
+	assert_int_equal(seen, 5);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -752,6 +855,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(empty_is_unset),
 	cmocka_unit_test(good_values),
 	cmocka_unit_test(bad_values),
+	cmocka_unit_test(modes_go_together),
 	cmocka_unit_test(bad_constraints),
 	cmocka_unit_test(constraints_are_completed),
 	cmocka_unit_test(no_constraints_is_null),

@@ -70,7 +70,9 @@ static struct spec_request request(const struct options *o, const char *dir, con
 				     .version = "0.1.0",
 				     .start = "00112233aabbccdd",
 				     .node_id = node,
-				     .dir = dir};
+				     .dir = dir,
+				     .docker = o->docker,
+				     .storage = o->storage};
 }
 
 static void machine_with(const char *const *with, const char *node, const char *golden)
@@ -78,6 +80,7 @@ static void machine_with(const char *const *with, const char *node, const char *
 	AUTO(options_freep) struct options *o = load(with);
 	AUTO(freep) char *dir = spec_dir(o, o->machine_id);
 	struct spec_request rq = request(o, dir, node);
+	rq.expect_data = node != NULL;
 	AUTO(json_freep) cJSON *job = spec_machine(&rq);
 	AUTO(json_freep) cJSON *again = spec_machine(&rq);
 	AUTO(freep) char *one = json_print(job);
@@ -128,6 +131,49 @@ static void every_option(void **state)
 		"11111111-2222-3333-4444-555555555555", "machine-every-option");
 }
 
+#define CSI                                                                                                  \
+	"MACHINE_ID", "ws-1", "NOMAD_STORAGE_MODE", "persistent", "NOMAD_CSI_CLUSTER_ID", "b9127830",        \
+		"NOMAD_DISKMB", "20000"
+#define CSI_OTHER                                                                                            \
+	"MACHINE_ID", "ws-1", "NOMAD_NAMESPACE", "dev", "NOMAD_STORAGE_MODE", "persistent",                  \
+		"NOMAD_CSI_PLUGIN_ID", "ebs0", "NOMAD_CSI_PARAMETERS_JSON", "{\"type\": \"gp3\"}",           \
+		"NOMAD_CSI_MOUNT_FLAGS", "noatime,discard", "NOMAD_CSI_FS_TYPE", "xfs",                      \
+		"NOMAD_CSI_ACCESS_MODE", "multi-node-single-writer", "NOMAD_CSI_TOPOLOGY_JSON",              \
+		"{\"required\": [{\"zone\": \"a\"}], \"preferred\": [{\"rack\": \"R1\"}]}"
+#define HOST_VOLUME                                                                                          \
+	"MACHINE_ID", "ws-1", "NOMAD_STORAGE_MODE", "persistent", "NOMAD_STORAGE_TYPE", "host",              \
+		"NOMAD_NODE_POOL", "big", "NOMAD_DATACENTERS", "dc1,eu-*", "NOMAD_CONSTRAINTS_JSON",         \
+		"[{\"attribute\":\"${attr.cpu.arch}\",\"value\":\"amd64\"}]"
+
+static void other_modes(void **state)
+{
+	(void)state;
+	machine_with((const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_DOCKER_MODE", "dind", NULL}, NULL,
+		     "machine-dind");
+	machine_with((const char *const[]){CSI, NULL}, NULL, "machine-csi");
+	machine_with((const char *const[]){CSI_OTHER, NULL}, NULL, "machine-csi-other");
+	machine_with((const char *const[]){HOST_VOLUME, NULL}, NULL, "machine-host-volume");
+}
+
+static void volume_with(const char *const *with, const char *golden)
+{
+	AUTO(options_freep) struct options *o = load(with);
+	AUTO(freep) char *dir = spec_dir(o, o->machine_id);
+	struct spec_request rq = request(o, dir, NULL);
+
+	AUTO(json_freep) cJSON *volume = spec_volume(&rq);
+
+	compare(volume, golden);
+}
+
+static void volumes(void **state)
+{
+	(void)state;
+	volume_with((const char *const[]){CSI, NULL}, "volume-ceph");
+	volume_with((const char *const[]){CSI_OTHER, NULL}, "volume-csi-other");
+	volume_with((const char *const[]){HOST_VOLUME, NULL}, "volume-host");
+}
+
 static void cleanup(void **state)
 {
 	(void)state;
@@ -158,10 +204,8 @@ static void ours(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(defaults),
-	cmocka_unit_test(every_option),
-	cmocka_unit_test(cleanup),
-	cmocka_unit_test(ours),
+	cmocka_unit_test(defaults), cmocka_unit_test(every_option), cmocka_unit_test(other_modes),
+	cmocka_unit_test(volumes),  cmocka_unit_test(cleanup),      cmocka_unit_test(ours),
 };
 
 UNIT_MAIN(tests)

@@ -171,6 +171,9 @@ static void glob(void **state)
 	assert_true(text_glob("*", "dc1"));
 	assert_true(text_glob("dc*", "dc"));
 	assert_true(text_glob("*1", "dc1"));
+	AUTO(buf_clear) struct buf regexp = BUF_INIT;
+	text_glob_regexp(&regexp, "eu-*.(1)");
+	assert_string_equal(buf_str(&regexp), "eu-.*\\.\\(1\\)");
 	assert_true(text_glob("d*c*1", "dc-c-11"));
 	assert_true(text_glob("", ""));
 	assert_false(text_glob("", "a"));
