@@ -44,7 +44,11 @@ cJSON *json_strings(const char *const *list);
 /** json_print() - compact text, for free(). */
 char *json_print(const cJSON *value);
 
-/** For AUTO. */
+/** json_print_secret() - likewise, and nothing of the text stays behind in memory; for secret_freep(). */
+char *json_print_secret(cJSON *value);
+
+/** For AUTO. json_secret_freep() overwrites every string first. */
 void json_freep(cJSON **p);
+void json_secret_freep(cJSON **p);
 
 #endif

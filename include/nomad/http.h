@@ -8,18 +8,22 @@
 #include <stdint.h>
 
 /*
- * HTTP to one Nomad agent, over libcurl. One connection is kept and used again. Every wait ends at once when
- * the process is interrupted (platform.h): the call fails with ERR_INTERRUPTED.
+ * HTTP to one Nomad agent (or Vault server), over libcurl. One connection is kept and used again. Every wait
+ * ends at once when the process is interrupted (platform.h): the call fails with ERR_INTERRUPTED.
  */
 
 struct http;
 
+/** Who answers there: decides how token and namespace are said, and what messages call the variables. */
+enum http_service { HTTP_NOMAD, HTTP_VAULT };
+
 /** All borrowed during http_open(). Meaning of each: as in Nomad's api package (api/api.go), which its CLI
  * uses. */
 struct http_config {
+	enum http_service service;
 	const char
 		*addr; /* http://, https:// or unix://; anything after the host is dropped, as the CLI does */
-	const char *token;      /* X-Nomad-Token, or NULL */
+	const char *token;      /* X-Nomad-Token, X-Vault-Token, or NULL */
 	const char *namespace_; /* goes with every request, as region does; NULL = the server's default */
 	const char *region;
 	const char *cacert; /* a PEM file; when set, nothing else is trusted */
@@ -43,6 +47,7 @@ struct http_request {
 	const char *method; /* NULL = GET */
 	const char *path;   /* "/v1/…" with an own query where it has one; escaped by the caller */
 	const char *body;   /* JSON, or NULL */
+	char *header; /* "Name: value" of this request alone, or NULL; never logged, the caller's to wipe */
 	int64_t timeout_ms; /* of the whole exchange, 0 = 30 s */
 	uint64_t index;     /* a blocking query when not 0: answers when the index passes this one … */
 	int64_t wait_ms;    /* … or after this time (the server adds up to a sixteenth) */
@@ -52,13 +57,14 @@ struct http_request {
 
 struct http_reply {
 	int status;
-	struct buf body;
-	uint64_t index; /* X-Nomad-Index, 0 when there was none */
+	struct buf body; /* what it has allocated is used again, and its maximum is kept to */
+	uint64_t index;  /* X-Nomad-Index, 0 when there was none */
+	char *location;  /* of a redirect, or NULL; none is followed */
 };
 
 #define HTTP_REPLY_INIT                                                                                      \
 	{                                                                                                    \
-		0, BUF_INIT, 0                                                                               \
+		0, BUF_INIT, 0, NULL                                                                         \
 	}
 void http_reply_clear(struct http_reply *r);
 

@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#define PRINT_MAX (64 << 20) /* bytes */
+
 void json_init(void)
 {
 	cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = xmalloc, .free_fn = free});
@@ -118,6 +120,37 @@ char *json_print(const cJSON *value)
 	if (!s)
 		abort();
 	return s;
+}
+
+char *json_print_secret(cJSON *value)
+{
+	/* cJSON's own printing leaves the text behind in each buffer that became too small */
+	for (int size = 4096; size < PRINT_MAX; size *= 2) {
+		char *s = xmalloc((size_t)size);
+
+		if (cJSON_PrintPreallocated(value, s, size, false))
+			return s;
+		mem_wipe(s, (size_t)size);
+		free(s);
+	}
+	abort();
+}
+
+static void wipe_strings(cJSON *first)
+{
+	for (cJSON *v = first; v; v = v->next) {
+		if (v->valuestring && !(v->type & cJSON_IsReference))
+			mem_wipe(v->valuestring, strlen(v->valuestring));
+		if (!(v->type & cJSON_IsReference))
+			wipe_strings(v->child);
+	}
+}
+
+void json_secret_freep(cJSON **p)
+{
+	if (*p && !((*p)->type & cJSON_IsReference))
+		wipe_strings(*p);
+	cJSON_Delete(*p);
 }
 
 void json_freep(cJSON **p)

@@ -9,14 +9,24 @@
 #define DEFAULT_TIMEOUT_MS 30000
 #define CONNECT_TIMEOUT_MS 10000
 #define CA_MAX             ((size_t)16 << 20)
-#define BODY_SHOWN         600 /* bytes of a reply in an error message */
+#define BODY_SHOWN         600  /* bytes of a reply in an error message */
+#define HEADER_MAX         1024 /* bytes of a reply's header that we look at */
 
-static int bad_address(const char *addr, const char *why, struct err *e)
+static const struct http_dialect dialects[] = {
+	[HTTP_NOMAD] = {"Nomad", "NOMAD", 4646, "X-Nomad-Token", NULL, NULL},
+	/* a Vault agent can be told to refuse requests without the mark, against request forgery */
+	[HTTP_VAULT] = {"Vault", "VAULT", 8200, "X-Vault-Token", "X-Vault-Namespace",
+			"X-Vault-Request: true"},
+};
+
+static int bad_address(const struct http *h, const char *addr, const char *why, struct err *e)
 {
 	AUTO(freep) char *shown = text_clean(addr, strlen(addr), 200);
+	int port = h->dialect->port;
 
-	err_set(e, ERR_CONFIG, "NOMAD_ADDR '%s': %s", shown, why);
-	return err_hint(e, "write it as http://host:4646, https://host:4646 or unix:///path/of/the/socket");
+	err_set(e, ERR_CONFIG, "%s_ADDR '%s': %s", h->dialect->prefix, shown, why);
+	return err_hint(e, "write it as http://host:%d, https://host:%d or unix:///path/of/the/socket", port,
+			port);
 }
 
 static void urlp(CURLU **p)
@@ -47,7 +57,7 @@ static int parse_address(struct http *h, const struct http_config *config, struc
 	if (text_starts(config->addr, "unix://")) {
 		h->unix_path = xstrdup(config->addr + strlen("unix://"));
 		if (h->unix_path[0] != '/')
-			return bad_address(config->addr, "no absolute path after unix://", e);
+			return bad_address(h, config->addr, "no absolute path after unix://", e);
 		h->shown = xstrdup(config->addr);
 		h->base = xstrdup("http://127.0.0.1");
 		h->host = xstrdup("127.0.0.1");
@@ -57,12 +67,12 @@ static int parse_address(struct http *h, const struct http_config *config, struc
 
 	AUTO(urlp) CURLU *u = curl_url();
 	if (!u || curl_url_set(u, CURLUPART_URL, config->addr, 0))
-		return bad_address(config->addr, "no URL", e);
+		return bad_address(h, config->addr, "no URL", e);
 	AUTO(freep) char *scheme = url_part(u, CURLUPART_SCHEME);
 	AUTO(freep) char *host = url_part(u, CURLUPART_HOST);
 	AUTO(freep) char *port = url_part(u, CURLUPART_PORT);
 	if (!text_eq(scheme, "http") && !text_eq(scheme, "https"))
-		return bad_address(config->addr, "the scheme is none of http, https, unix", e);
+		return bad_address(h, config->addr, "the scheme is none of http, https, unix", e);
 	h->tls = text_eq(scheme, "https");
 	h->loopback = is_loopback(host);
 	h->user = url_part(u, CURLUPART_USER);
@@ -87,32 +97,32 @@ static int parse_address(struct http *h, const struct http_config *config, struc
 static int load_capath(struct http *h, const char *path, struct err *e)
 {
 	AUTO(dir_files_freep) char **files = dir_files(path, e);
+	const char *prefix = h->dialect->prefix;
 
 	if (!files)
-		return err_wrap(e, "NOMAD_CAPATH");
+		return err_wrap(e, "%s_CAPATH", prefix);
 	h->ca_blob.max = CA_MAX;
 	for (char **f = files; *f; f++) {
 		size_t n;
 		AUTO(freep) char *pem = file_read(*f, CA_MAX, &n, e);
 
 		if (!pem)
-			return err_wrap(e, "NOMAD_CAPATH");
+			return err_wrap(e, "%s_CAPATH", prefix);
 		if (buf_add(&h->ca_blob, pem, n) < 0 || buf_add(&h->ca_blob, "\n", 1) < 0)
-			return err_set(e, ERR_CONFIG,
-				       "NOMAD_CAPATH '%s': more than %zu bytes of certificates", path,
-				       CA_MAX);
+			return err_set(e, ERR_CONFIG, "%s_CAPATH '%s': more than %zu bytes of certificates",
+				       prefix, path, CA_MAX);
 	}
 	if (!h->ca_blob.len)
-		return err_set(e, ERR_CONFIG, "NOMAD_CAPATH '%s': no certificate in it", path);
+		return err_set(e, ERR_CONFIG, "%s_CAPATH '%s': no certificate in it", prefix, path);
 	return 0;
 }
 
-static int readable(const char *name, const char *path, struct err *e)
+static int readable(const struct http *h, const char *name, const char *path, struct err *e)
 {
 	AUTO(freep) char *content = path ? file_read(path, CA_MAX, NULL, e) : NULL;
 
 	if (path && !content)
-		return err_wrap(e, "%s", name);
+		return err_wrap(e, "%s_%s", h->dialect->prefix, name);
 	if (content)
 		mem_wipe(content, strlen(content));
 	return 0;
@@ -126,14 +136,20 @@ static void take_http_auth(struct http *h, const char *auth)
 	h->password = xstrdup(colon ? colon + 1 : "");
 }
 
-static void add_header(struct curl_slist **list, const char *name, const char *value)
+static void add_line(struct curl_slist **list, const char *line)
 {
-	AUTO(secret_freep) char *line = xasprintf("%s: %s", name, value);
 	struct curl_slist *longer = curl_slist_append(*list, line);
 
 	if (!longer)
 		abort();
 	*list = longer;
+}
+
+static void add_header(struct curl_slist **list, const char *name, const char *value)
+{
+	AUTO(secret_freep) char *line = xasprintf("%s: %s", name, value);
+
+	add_line(list, line);
 }
 
 static void build_headers(struct http *h)
@@ -142,7 +158,11 @@ static void build_headers(struct http *h)
 		struct curl_slist **list = body ? &h->json_headers : &h->headers;
 
 		if (h->token)
-			add_header(list, "X-Nomad-Token", h->token);
+			add_header(list, h->dialect->token_header, h->token);
+		if (h->namespace_ && h->dialect->namespace_header)
+			add_header(list, h->dialect->namespace_header, h->namespace_);
+		if (h->dialect->mark)
+			add_line(list, h->dialect->mark);
 		if (h->connect_to)
 			add_header(list, "Host", h->host);
 		if (body) {
@@ -165,6 +185,7 @@ int http_open(const struct http_config *config, struct http **ret, struct err *e
 
 	if (curl_global_init(CURL_GLOBAL_DEFAULT))
 		return err_set(e, ERR_SYSTEM, "libcurl cannot be initialised");
+	h->dialect = &dialects[config->service];
 	if (parse_address(h, config, e) < 0)
 		return -1;
 	if (!h->user && config->http_auth)
@@ -176,12 +197,14 @@ int http_open(const struct http_config *config, struct http **ret, struct err *e
 	h->skip_verify = config->skip_verify;
 	h->connect_ms = config->connect_ms ? config->connect_ms : CONNECT_TIMEOUT_MS;
 	if (h->token && strpbrk(h->token, "\r\n"))
-		return err_set(e, ERR_CONFIG, "the Nomad token has a line break in it");
+		return err_set(e, ERR_CONFIG, "the %s token has a line break in it", h->dialect->name);
+	if (h->namespace_ && h->dialect->namespace_header && strpbrk(h->namespace_, "\r\n"))
+		return err_set(e, ERR_CONFIG, "%s_NAMESPACE has a line break in it", h->dialect->prefix);
 
 	if (h->tls) {
-		if (readable("NOMAD_CACERT", config->cacert, e) < 0 ||
-		    readable("NOMAD_CLIENT_CERT", config->client_cert, e) < 0 ||
-		    readable("NOMAD_CLIENT_KEY", config->client_key, e) < 0)
+		if (readable(h, "CACERT", config->cacert, e) < 0 ||
+		    readable(h, "CLIENT_CERT", config->client_cert, e) < 0 ||
+		    readable(h, "CLIENT_KEY", config->client_key, e) < 0)
 			return -1;
 		/* the file wins over the directory, as in go-rootcerts */
 		if (!config->cacert && config->capath && load_capath(h, config->capath, e) < 0)
@@ -243,7 +266,7 @@ char *http_url(const struct http *h, const char *base, const char *path)
 	char separator = strchr(path, '?') ? '&' : '?';
 
 	buf_printf(&url, "%s%s", base, path);
-	if (h->namespace_) {
+	if (h->namespace_ && !h->dialect->namespace_header) {
 		buf_printf(&url, "%cnamespace=", separator);
 		text_url_escape(&url, h->namespace_);
 		separator = '&';
@@ -323,46 +346,49 @@ void http_log(const char *what, int status, int64_t since)
 int http_curl_error(const struct http *h, CURLcode code, const char *what, struct err *e)
 {
 	const char *detail = h->error[0] ? h->error : curl_easy_strerror(code);
+	const char *prefix = h->dialect->prefix;
 
 	if (code == CURLE_ABORTED_BY_CALLBACK && interrupt_signal())
 		return interrupt_error(e);
-	if (code == CURLE_WRITE_ERROR)
-		return err_set(e, ERR_REMOTE, "%s: the reply is larger than %zu bytes", what,
-			       BUF_DEFAULT_MAX);
 
 	AUTO(freep) char *clean = text_clean(detail, strlen(detail), 300);
 	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_CONNECT, "%s: %s: %s", what, h->shown,
 		clean);
 	switch (code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
-		return err_hint(e, "NOMAD_ADDR is %s: is the host name right, and is the VPN up?", h->shown);
+		return err_hint(e, "%s_ADDR is %s: is the host name right, and is the VPN up?", prefix,
+				h->shown);
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_OPERATION_TIMEDOUT:
-		return err_hint(e, "no Nomad answers at %s: set NOMAD_ADDR to your cluster's address",
-				h->shown);
+		return err_hint(e, "no %s answers at %s: set %s_ADDR to your cluster's address",
+				h->dialect->name, h->shown, prefix);
 	case CURLE_PEER_FAILED_VERIFICATION:
-		return err_hint(e, "the server's certificate is not trusted: set NOMAD_CACERT to the CA's "
-				   "certificate, or "
-				   "NOMAD_TLS_SERVER_NAME when the name in it is another one");
+		return err_hint(e,
+				"the server's certificate is not trusted: set %s_CACERT to the CA's "
+				"certificate, or %s_TLS_SERVER_NAME when the name in it is another one",
+				prefix, prefix);
 	case CURLE_SSL_CERTPROBLEM:
-		return err_hint(e, "look at NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY: both PEM, of one pair");
+		return err_hint(e, "look at %s_CLIENT_CERT and %s_CLIENT_KEY: both PEM, of one pair", prefix,
+				prefix);
 	case CURLE_SSL_CACERT_BADFILE:
-		return err_hint(e, "look at NOMAD_CACERT: a PEM file is wanted");
+		return err_hint(e, "look at %s_CACERT: a PEM file is wanted", prefix);
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_RECV_ERROR:
 	case CURLE_GOT_NOTHING: /* TLS 1.3 refuses a client certificate after the handshake */
 		if (h->tls)
 			return err_hint(
 				e,
-				"does the server speak TLS (else write http:// in NOMAD_ADDR), and does it "
-				"want a client certificate (NOMAD_CLIENT_CERT, NOMAD_CLIENT_KEY)?");
+				"does the server speak TLS (else write http:// in %s_ADDR), and does it "
+				"want a client certificate (%s_CLIENT_CERT, %s_CLIENT_KEY)?",
+				prefix, prefix, prefix);
 		return -1;
 	default:
 		return -1;
 	}
 }
 
-int http_status_error(const char *what, int status, const char *body, size_t n, struct err *e)
+int http_status_error(const struct http *h, const char *what, int status, const char *body, size_t n,
+		      struct err *e)
 {
 	enum err_kind kind = status == 401 || status == 403 ? ERR_AUTH
 			     : status == 404                ? ERR_NOT_FOUND
@@ -372,7 +398,7 @@ int http_status_error(const char *what, int status, const char *body, size_t n, 
 	err_set(e, kind, "%s: HTTP %d%s%s", what, status, clean[0] ? ": " : "", clean);
 	e->status = status;
 	if (strstr(clean, "HTTP request to an HTTPS server"))
-		err_hint(e, "write https:// in NOMAD_ADDR");
+		err_hint(e, "write https:// in %s_ADDR", h->dialect->prefix);
 	return -1;
 }
 
@@ -440,17 +466,26 @@ static size_t take_body(char *data, size_t size, size_t n, void *arg)
 	return buf_add(&reply->body, data, size * n) < 0 ? 0 : size * n;
 }
 
+/* The cleaned value when that line is the header of that name ("Name:"), for free(), or NULL. */
+static char *header_value(const char *name, const char *line, size_t len)
+{
+	size_t n = strlen(name);
+
+	return len > n && curl_strnequal(line, name, n) ? text_clean(line + n, len - n, HEADER_MAX) : NULL;
+}
+
 static size_t take_header(char *line, size_t size, size_t n, void *arg)
 {
-	static const char name[] = "X-Nomad-Index:";
 	struct http_reply *reply = arg;
 	size_t len = size * n;
+	AUTO(freep) char *index = header_value("X-Nomad-Index:", line, len);
+	AUTO(freep) char *location = header_value("Location:", line, len);
 
-	if (len >= sizeof(name) && curl_strnequal(line, name, sizeof(name) - 1)) {
-		AUTO(freep) char *value = text_clean(line + sizeof(name) - 1, len - sizeof(name) + 1, 32);
-
-		if (text_u64(value, &reply->index) < 0)
-			reply->index = 0;
+	if (index && text_u64(index, &reply->index) < 0)
+		reply->index = 0;
+	if (location) {
+		free(reply->location);
+		reply->location = TAKE(location);
 	}
 	return len;
 }
@@ -461,6 +496,15 @@ static char *index_query(const struct http_request *rq)
 		return xstrdup(rq->path);
 	return xasprintf("%s%cindex=%llu&wait=%lldms", rq->path, strchr(rq->path, '?') ? '&' : '?',
 			 (unsigned long long)rq->index, (long long)rq->wait_ms);
+}
+
+static void reply_empty(struct http_reply *r)
+{
+	buf_consume(&r->body, r->body.len);
+	r->status = 0;
+	r->index = 0;
+	free(r->location);
+	r->location = NULL;
 }
 
 int http_do(struct http *h, const struct http_request *rq, struct http_reply *reply, struct err *e)
@@ -475,13 +519,15 @@ int http_do(struct http *h, const struct http_request *rq, struct http_reply *re
 	AUTO(freep) char *url = http_url(h, h->base, path);
 	AUTO(freep) char *what = xasprintf("%s %.*s", method, (int)strcspn(rq->path, "?"), rq->path);
 
-	http_reply_clear(reply);
+	struct curl_slist own = {rq->header, rq->body ? h->json_headers : h->headers};
+
+	reply_empty(reply);
 	if (http_prepare(h, h->easy, url, e) < 0)
 		return -1;
+	curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, own.data ? &own : own.next);
 	curl_easy_setopt(h->easy, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(h->easy, CURLOPT_TIMEOUT_MS, (long)timeout);
 	if (rq->body) {
-		curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, h->json_headers);
 		curl_easy_setopt(h->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(rq->body));
 		curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, rq->body);
 	}
@@ -506,19 +552,21 @@ int http_do(struct http *h, const struct http_request *rq, struct http_reply *re
 		return e->kind == ERR_INTERRUPTED ? -1 : err_wrap(e, "%s", what);
 	if (cancelled)
 		return 0;
+	if (code == CURLE_WRITE_ERROR) /* take_body()'s */
+		return err_set(e, ERR_REMOTE, "%s: the reply is larger than %zu bytes", what,
+			       reply->body.max ? reply->body.max : BUF_DEFAULT_MAX);
 	if (code != CURLE_OK)
 		return http_curl_error(h, code, what, e);
 	reply->status = (int)status;
 	if (status < 200 || status > 299)
-		return http_status_error(what, (int)status, buf_str(&reply->body), reply->body.len, e);
+		return http_status_error(h, what, (int)status, buf_str(&reply->body), reply->body.len, e);
 	return 0;
 }
 
 void http_reply_clear(struct http_reply *r)
 {
+	reply_empty(r);
 	buf_clear(&r->body);
-	r->status = 0;
-	r->index = 0;
 }
 
 int http_wait(struct http *h, int64_t ms, struct err *e)

@@ -104,7 +104,7 @@ static int send_request(struct http_ws *ws, const char *path, const char *key, i
 	if (h->user_agent)
 		buf_printf(&rq, "User-Agent: %s\r\n", h->user_agent);
 	if (h->token) {
-		buf_puts(&rq, "X-Nomad-Token: ");
+		buf_printf(&rq, "%s: ", h->dialect->token_header);
 		buf_puts(&rq, h->token);
 		buf_puts(&rq, "\r\n");
 	}
@@ -170,7 +170,7 @@ static int refused(struct http_ws *ws, const char *head, struct buf *answer, int
 	while (answer->len < want && recv_more(ws, answer, deadline, &end) == 0)
 		;
 	err_clear(&end);
-	http_status_error(ws->what, status, buf_str(answer), answer->len, e);
+	http_status_error(ws->h, ws->what, status, buf_str(answer), answer->len, e);
 	if (status == 200 || status == 400 || status == 426)
 		err_hint(
 			e,

@@ -1,4 +1,4 @@
-#include "nomad.h"
+#include "nomad_private.h"
 
 #include "text.h"
 
@@ -40,7 +40,7 @@ const char *nomad_token_origin(const struct nomad *n)
 }
 
 /* One exchange whose reply is JSON. */
-static int call(struct nomad *n, struct http_request *rq, struct nomad_wait *w, cJSON **ret, struct err *e)
+int nomad_call(struct nomad *n, struct http_request *rq, struct nomad_wait *w, cJSON **ret, struct err *e)
 {
 	AUTO(http_reply_clear) struct http_reply reply = HTTP_REPLY_INIT;
 
@@ -77,11 +77,11 @@ int nomad_get(struct nomad *n, const char *path, cJSON **ret, struct err *e)
 {
 	struct http_request rq = {.path = path};
 
-	return call(n, &rq, NULL, ret, e);
+	return nomad_call(n, &rq, NULL, ret, e);
 }
 
 /* "/v1/WHAT/ID/AND", the id escaped; for free() */
-static char *path_of(const char *what, const char *id, const char *and)
+char *nomad_path(const char *what, const char *id, const char *and)
 {
 	AUTO(buf_clear) struct buf path = BUF_INIT;
 
@@ -94,10 +94,10 @@ static char *path_of(const char *what, const char *id, const char *and)
 static int get(struct nomad *n, const char *what, const char *id, const char *and, struct nomad_wait *w,
 	       cJSON **ret, struct err *e)
 {
-	AUTO(freep) char *path = path_of(what, id, and);
+	AUTO(freep) char *path = nomad_path(what, id, and);
 	struct http_request rq = {.path = path};
 
-	return call(n, &rq, w, ret, e);
+	return nomad_call(n, &rq, w, ret, e);
 }
 
 int nomad_job_register(struct nomad *n, const cJSON *job, const uint64_t *expect,
@@ -114,7 +114,7 @@ int nomad_job_register(struct nomad *n, const cJSON *job, const uint64_t *expect
 	AUTO(freep) char *body = json_print(wrapped);
 	struct http_request rq = {.method = "PUT", .path = "/v1/jobs", .body = body};
 
-	if (call(n, &rq, NULL, &reply, e) < 0) {
+	if (nomad_call(n, &rq, NULL, &reply, e) < 0) {
 		/* 500 "Enforcing job modify index 0: job already exists" */
 		if (expect && strstr(e->msg, "Enforcing job modify index"))
 			e->kind = ERR_CONFLICT;
@@ -134,23 +134,23 @@ int nomad_job_plan(struct nomad *n, const cJSON *job, cJSON **ret, struct err *e
 	json_put_bool(wrapped, "Diff", false);
 	json_put(wrapped, "Job", cJSON_Duplicate(job, true));
 	AUTO(freep) char *body = json_print(wrapped);
-	AUTO(freep) char *path = path_of("job", id ? id : "", "/plan");
+	AUTO(freep) char *path = nomad_path("job", id ? id : "", "/plan");
 	struct http_request rq = {.method = "POST", .path = path, .body = body};
 
-	return call(n, &rq, NULL, ret, e);
+	return nomad_call(n, &rq, NULL, ret, e);
 }
 
 int nomad_job_stop(struct nomad *n, const char *id, bool purge, struct err *e)
 {
 	AUTO(json_freep) cJSON *reply = NULL;
-	AUTO(freep) char *path = path_of("job", id, purge ? "?purge=true" : "");
+	AUTO(freep) char *path = nomad_path("job", id, purge ? "?purge=true" : "");
 	struct http_request rq = {.method = "DELETE", .path = path};
 
-	return call(n, &rq, NULL, &reply, e);
+	return nomad_call(n, &rq, NULL, &reply, e);
 }
 
 /* A 404 that is not Nomad's own says nothing of the thing: a proxy, or another server, answered. */
-static int own_not_found(struct nomad *n, const char *text, struct err *e)
+int nomad_own_not_found(struct nomad *n, const char *text, struct err *e)
 {
 	if (e->kind != ERR_NOT_FOUND || strstr(e->msg, text))
 		return -1;
@@ -160,7 +160,7 @@ static int own_not_found(struct nomad *n, const char *text, struct err *e)
 
 int nomad_job(struct nomad *n, const char *id, cJSON **ret, struct err *e)
 {
-	return get(n, "job", id, "", NULL, ret, e) < 0 ? own_not_found(n, "job not found", e) : 0;
+	return get(n, "job", id, "", NULL, ret, e) < 0 ? nomad_own_not_found(n, "job not found", e) : 0;
 }
 
 int nomad_find_job(struct nomad *n, const char *id, cJSON **ret, struct err *e)
@@ -196,7 +196,7 @@ int nomad_nodes(struct nomad *n, cJSON **ret, struct err *e)
 
 int nomad_node(struct nomad *n, const char *id, cJSON **ret, struct err *e)
 {
-	return get(n, "node", id, "", NULL, ret, e) < 0 ? own_not_found(n, "node not found", e) : 0;
+	return get(n, "node", id, "", NULL, ret, e) < 0 ? nomad_own_not_found(n, "node not found", e) : 0;
 }
 
 const cJSON *nomad_newest(const cJSON *allocations)
@@ -238,7 +238,7 @@ int nomad_log_follow(struct nomad *n, const char *alloc_id, const char *task,
 
 	buf_puts(&query, "?type=stdout&follow=true&plain=true&origin=start&task=");
 	text_url_escape(&query, task);
-	AUTO(freep) char *path = path_of("client/fs/logs", alloc_id, buf_str(&query));
+	AUTO(freep) char *path = nomad_path("client/fs/logs", alloc_id, buf_str(&query));
 	return http_stream_open(n->http, path, on_data, arg, ret, e);
 }
 
@@ -250,7 +250,7 @@ int nomad_log_tail(struct nomad *n, const char *alloc_id, const char *task, cons
 
 	buf_printf(&query, "?type=%s&plain=true&origin=end&offset=%d&task=", type, LOG_TAIL);
 	text_url_escape(&query, task);
-	AUTO(freep) char *path = path_of("client/fs/logs", alloc_id, buf_str(&query));
+	AUTO(freep) char *path = nomad_path("client/fs/logs", alloc_id, buf_str(&query));
 	struct http_request rq = {.path = path};
 
 	if (http_do(n->http, &rq, &reply, e) < 0)
@@ -270,6 +270,6 @@ int nomad_exec_open(struct nomad *n, const char *alloc_id, const char *task, boo
 	text_url_escape(&query, task);
 	buf_puts(&query, "&command=");
 	text_url_escape(&query, json);
-	AUTO(freep) char *path = path_of("client/allocation", alloc_id, buf_str(&query));
+	AUTO(freep) char *path = nomad_path("client/allocation", alloc_id, buf_str(&query));
 	return http_ws_open(n->http, path, timeout_ms, ret, e);
 }
