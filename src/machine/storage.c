@@ -1,6 +1,7 @@
 #include "clock.h"
 #include "log.h"
 #include "machine_private.h"
+#include "platform.h"
 #include "text.h"
 #include "vault.h"
 #include "volume.h"
