@@ -523,7 +523,7 @@ const char *options_storage_name(enum options_storage storage)
 int options_docker_named(const char *name, enum options_docker *ret)
 {
 	for (size_t i = DOCKER_HOST; i < ARRAY_SIZE(docker_names); i++)
-		if (text_eq(docker_names[i], name)) {
+		if (text_eq(name, docker_names[i])) {
 			*ret = (enum options_docker)i;
 			return 0;
 		}
@@ -533,7 +533,7 @@ int options_docker_named(const char *name, enum options_docker *ret)
 int options_storage_named(const char *name, enum options_storage *ret)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(storage_names); i++)
-		if (text_eq(storage_names[i], name)) {
+		if (text_eq(name, storage_names[i])) {
 			*ret = (enum options_storage)i;
 			return 0;
 		}

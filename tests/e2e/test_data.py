@@ -37,6 +37,9 @@ def test_state_file(created: Machine) -> None:
     alloc = created.cluster.running(created.name)
     assert json.loads(created.state.read_text()) == {
         "version": 1,
+        "storage": "ephemeral",
+        "docker": "host",
+        "ready": True,
         "node_id": alloc["NodeID"],
         "node_name": alloc["NodeName"],
         "alloc_id": alloc["ID"],
