@@ -77,6 +77,10 @@ void http_reply_clear(struct http_reply *r);
 int http_do(struct http *h, const struct http_request *rq, struct http_reply *reply,
 	    struct err *e) MUST_CHECK;
 
+/** http_error_text() - what a service says of a failure, without the count that Go's multierror puts before a
+ * single error; borrowed from @body. */
+const char *http_error_text(const char *body);
+
 /** http_wait() - let open streams go on for that long, or until one of them got data or ended. */
 int http_wait(struct http *h, int64_t ms, struct err *e) MUST_CHECK;
 

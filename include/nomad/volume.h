@@ -16,10 +16,12 @@
 /**
  * nomad_csi_volume_create() - PUT /v1/volume/csi/:id/create. A volume of that ID may exist already: then it
  * is updated, and expanded when the capacity asked for is larger.
- * @volume: Nomad's CSIVolume with ID, Namespace, PluginID, RequestedCapabilities at least. It may hold
- * Secrets: no copy of them stays behind. Nomad keeps them, and shows them to nobody. Return: 0, or -1:
- * ERR_CONFLICT when there is a volume of that ID, or in the storage of that Name, and it differs in what
- * cannot be changed.
+ * @volume: Nomad's CSIVolume with ID, Namespace, Name, PluginID, RequestedCapabilities, MountOptions. Give {}
+ * at least as MountOptions: none at all is not what Nomad has stored, and it refuses to create a claimed
+ * volume again then. The storage knows the volume by Name alone: the same Name from another namespace or
+ * cluster is the same storage. Of Secrets no copy stays behind here; Nomad keeps them and shows nobody.
+ * Return: 0, or -1: ERR_CONFLICT when there is a volume of that ID, or in the storage of that Name, and it
+ * differs in what cannot be changed.
  */
 int nomad_csi_volume_create(struct nomad *n, const cJSON *volume, struct err *e) MUST_CHECK;
 
@@ -28,6 +30,10 @@ int nomad_csi_volume_find(struct nomad *n, const char *id, cJSON **ret, struct e
 
 /** nomad_csi_volume_claimed() - an allocation has it, or had it and has not handed it back yet. */
 bool nomad_csi_volume_claimed(const cJSON *volume);
+
+/** nomad_csi_volume_wait_free() - wait until nothing claims it; ERR_CONFLICT when something still does after
+ * @ms. One that does not exist is free. */
+int nomad_csi_volume_wait_free(struct nomad *n, const char *id, int64_t ms, struct err *e) MUST_CHECK;
 
 /**
  * nomad_csi_volume_delete() - the volume and its storage. One that does not exist is a success.

@@ -387,13 +387,23 @@ int http_curl_error(const struct http *h, CURLcode code, const char *what, struc
 	}
 }
 
+const char *http_error_text(const char *body)
+{
+	static const char one[] = "1 error occurred:\n\t* ";
+
+	while (text_starts(body, one)) /* they nest */
+		body += strlen(one);
+	return body;
+}
+
 int http_status_error(const struct http *h, const char *what, int status, const char *body, size_t n,
 		      struct err *e)
 {
 	enum err_kind kind = status == 401 || status == 403 ? ERR_AUTH
 			     : status == 404                ? ERR_NOT_FOUND
 							    : ERR_REMOTE;
-	AUTO(freep) char *clean = text_clean(body, n, BODY_SHOWN);
+	const char *text = http_error_text(body);
+	AUTO(freep) char *clean = text_clean(text, n - (size_t)(text - body), BODY_SHOWN);
 
 	err_set(e, kind, "%s: HTTP %d%s%s", what, status, clean[0] ? ": " : "", clean);
 	e->status = status;

@@ -1,5 +1,6 @@
 #include "volume.h"
 
+#include "clock.h"
 #include "nomad_private.h"
 #include "text.h"
 
@@ -47,12 +48,13 @@ int nomad_csi_volume_create(struct nomad *n, const cJSON *volume, struct err *e)
 	return -1;
 }
 
-int nomad_csi_volume_find(struct nomad *n, const char *id, cJSON **ret, struct err *e)
+static int find(struct nomad *n, const char *id, struct nomad_wait *w, cJSON **ret, struct err *e)
 {
 	AUTO(freep) char *path = nomad_path("volume/csi", id, "");
+	struct http_request rq = {.path = path};
 
 	*ret = NULL;
-	if (nomad_get(n, path, ret, e) == 0)
+	if (nomad_call(n, &rq, w, ret, e) == 0)
 		return 0;
 	if (nomad_own_not_found(n, "volume not found", e), e->kind != ERR_NOT_FOUND)
 		return -1;
@@ -60,10 +62,38 @@ int nomad_csi_volume_find(struct nomad *n, const char *id, cJSON **ret, struct e
 	return 0;
 }
 
+int nomad_csi_volume_find(struct nomad *n, const char *id, cJSON **ret, struct err *e)
+{
+	return find(n, id, NULL, ret, e);
+}
+
 bool nomad_csi_volume_claimed(const cJSON *volume)
 {
 	return cJSON_GetArraySize(json_get(volume, "ReadAllocs")) > 0 ||
 	       cJSON_GetArraySize(json_get(volume, "WriteAllocs")) > 0;
+}
+
+static int claimed_error(const char *id, struct err *e)
+{
+	return err_set(e, ERR_CONFLICT, "volume in use: %s", id);
+}
+
+int nomad_csi_volume_wait_free(struct nomad *n, const char *id, int64_t ms, struct err *e)
+{
+	int64_t deadline = clock_ms() + ms;
+	struct nomad_wait wait = NOMAD_WAIT_INIT;
+
+	for (;;) {
+		AUTO(json_freep) cJSON *volume = NULL;
+
+		if (find(n, id, &wait, &volume, e) < 0)
+			return -1;
+		if (!volume || !nomad_csi_volume_claimed(volume))
+			return 0;
+		wait.ms = clock_left(deadline);
+		if (wait.ms == 0)
+			return claimed_error(id, e);
+	}
 }
 
 static bool sayable(const char *s)
@@ -129,7 +159,7 @@ int nomad_csi_volume_delete(struct nomad *n, const char *id, const cJSON *secret
 	if (!volume)
 		return 0;
 	if (nomad_csi_volume_claimed(volume))
-		return err_set(e, ERR_CONFLICT, "volume in use: %s", id);
+		return claimed_error(id, e);
 
 	AUTO(freep) char *path = nomad_path("volume/csi", id, "/delete");
 	struct http_request rq = {.method = "DELETE", .path = path, .header = header};

@@ -102,13 +102,11 @@ static int follow(struct vault *v, const char *location, struct err *e)
 /* What Vault says in an error's "errors", cleaned, for free(); NULL when it says nothing. */
 static char *reason(const cJSON *reply)
 {
-	static const char counted[] = "1 error occurred:\n\t* ";
 	const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(json_get(reply, "errors"), 0));
 
 	if (!text)
 		return NULL;
-	if (text_starts(text, counted))
-		text += strlen(counted);
+	text = http_error_text(text);
 	return text_clean(text, strlen(text), 300);
 }
 
@@ -147,7 +145,11 @@ static int vault_get(struct vault *v, const char *path, cJSON **ret, struct err 
 		return 0;
 
 	AUTO(freep) char *why = reason(*ret);
-	if (why || *ret) {
+	if (!*ret && e->kind == ERR_NOT_FOUND) {
+		e->kind = ERR_REMOTE; /* of what answers there, not of the secret */
+		err_hint(e, "is that Vault which answers at %s?", http_addr(v->http));
+	}
+	if (*ret) {
 		/* not the body: of a deleted secret it has the metadata */
 		enum err_kind kind = e->kind;
 		int status = e->status;
@@ -170,7 +172,7 @@ static int find_engine(struct vault *v, const char *path, struct engine *ret, st
 
 	if (vault_get(v, url, &reply, e) < 0) {
 		/* no access, no such mount, or a Vault older than 0.10: the read itself tells more */
-		if (e->status != 403 && e->status != 404)
+		if (e->kind != ERR_AUTH && e->kind != ERR_NOT_FOUND)
 			return -1;
 		err_clear(e);
 		return 0;
@@ -291,6 +293,8 @@ static int missing(const struct engine *engine, const char *path, const cJSON *r
 			json_is_true(metadata, "destroyed") ? "destroyed" : "deleted");
 		return err_hint(e, "write it again, or bring it back with: vault kv undelete");
 	}
+	if (strstr(e->msg, "namespace not found"))
+		return err_hint(e, "look at VAULT_NAMESPACE");
 	if (strstr(e->msg, "no handler for route"))
 		return err_hint(e, "no engine is mounted there: vault secrets list");
 	if (engine->version == 1 && text_starts(path + strlen(engine->mount), "data/"))
