@@ -89,9 +89,11 @@ static int follow(struct vault *v, const char *location, struct err *e)
 	AUTO(freep) char *from = xstrdup(http_addr(v->http));
 
 	if (!location || !text_starts(location, "https://") || v->moved)
-		return err_hint(e, "%s: set VAULT_ADDR to the address of the active node",
-				v->moved ? "that is the second redirect"
-					 : "the token is sent on to an https address only");
+		return err_hint(
+			e,
+			"it redirects to %s, where the token is not sent (only to https, and only once): "
+			"set VAULT_ADDR to the address of the active node",
+			location ? location : "nowhere");
 	err_clear(e);
 	v->moved = true;
 	if (vault_connect(v, location, e) < 0)
