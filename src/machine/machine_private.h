@@ -115,6 +115,8 @@ int storage_make(struct machine *m, const struct spec_request *rq, struct err *e
  * warning. */
 int storage_grow(struct machine *m, const struct spec_request *rq, const cJSON *volume,
 		 struct err *e) MUST_CHECK;
+/** storage_wait_free() - a claim outlives its allocation by a moment. */
+int storage_wait_free(struct machine *m, enum options_storage storage, struct err *e) MUST_CHECK;
 /** storage_remove() - wait until no job uses it, then delete it. Absent is a success. */
 int storage_remove(struct machine *m, enum options_storage storage, struct err *e) MUST_CHECK;
 /** storage_settle() - after storage_make() was cut short: wait until Nomad is done with it. */

@@ -34,7 +34,8 @@ int node_find(struct machine *m, struct state *data, cJSON **ret, struct err *e)
 	const char *id = json_str(other, "ID");
 	if (!id)
 		return 0;
-	log_info("node %s has another ID now (%.8s): looking for the machine's data there", data->node_name, id);
+	log_info("node %s has another ID now (%.8s): looking for the machine's data there", data->node_name,
+		 id);
 	free(data->node_id);
 	data->node_id = xstrdup(id);
 	return nomad_node(m->nomad, id, ret, e);
@@ -59,8 +60,8 @@ int node_ready(struct machine *m, struct state *data, struct err *e)
 		err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which Nomad no longer knows",
 			name, data->dir);
 	else if (text_eq(status, "ready"))
-		err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which takes no jobs now", name,
-			data->dir);
+		err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which takes no jobs now",
+			name, data->dir);
 	else
 		err_set(e, ERR_REMOTE, "the machine's data are on node %s (%s), which is %s", name, data->dir,
 			clean);

@@ -9,8 +9,8 @@
 #include <inttypes.h>
 
 #define MB        (INT64_C(1) << 20)
-#define CLAIM_MS  60000 /* how long a claim may outlive its allocation */
-#define REPEAT_MS 200   /* half a second is what it takes */
+#define CLAIM_MS  60000 /* how long a claim may outlive its allocation: half a second, where all is well */
+#define REPEAT_MS 200   /* between two tries to delete */
 
 /* What the plugin is to be given, from Vault. @ret: an object of strings, or NULL where it gets none. */
 static int read_secrets(struct machine *m, cJSON **ret, struct err *e)
@@ -22,8 +22,10 @@ static int read_secrets(struct machine *m, cJSON **ret, struct err *e)
 	if (!o->csi_vault_path)
 		return 0;
 	if (!o->vault_token) {
-		err_set(e, ERR_CONFIG, "NOMAD_CSI_VAULT_PATH '%s': VAULT_TOKEN is not set", o->csi_vault_path);
-		return err_hint(e, "set VAULT_TOKEN in the environment of devpod to a token that can read that path");
+		err_set(e, ERR_CONFIG, "NOMAD_CSI_VAULT_PATH '%s': VAULT_TOKEN is not set",
+			o->csi_vault_path);
+		return err_hint(
+			e, "set VAULT_TOKEN in the environment of devpod to a token that can read that path");
 	}
 	struct vault_config config = {
 		.addr = o->vault_addr,
@@ -47,8 +49,8 @@ static int read_secrets(struct machine *m, cJSON **ret, struct err *e)
 	for (char **name = o->csi_vault_fields; *name; name++) {
 		cJSON *field = cJSON_DetachItemFromObjectCaseSensitive(fields, *name);
 		if (!field) {
-			err_set(e, ERR_CONFIG, "the secret '%s' in Vault has no field '%s'", o->csi_vault_path,
-				*name);
+			err_set(e, ERR_CONFIG, "the secret '%s' in Vault has no field '%s'",
+				o->csi_vault_path, *name);
 			return err_hint(e, "NOMAD_CSI_VAULT_FIELDS says which fields the plugin gets");
 		}
 		json_put(wanted, *name, field);
@@ -67,7 +69,8 @@ static int hint_volume(const struct machine *m, struct err *e)
 					    "host-volume-delete",
 				  e);
 	if (m->options->storage == STORAGE_CSI && strstr(e->msg, "plugin"))
-		return err_hint(e, "NOMAD_CSI_PLUGIN_ID is '%s': nomad plugin status", m->options->csi_plugin_id);
+		return err_hint(e, "NOMAD_CSI_PLUGIN_ID is '%s': nomad plugin status",
+				m->options->csi_plugin_id);
 	if (m->options->storage == STORAGE_HOST_VOLUME && strstr(e->msg, "plugin"))
 		return err_hint(e, "NOMAD_HOST_VOLUME_PLUGIN is '%s', and Nomad must be 1.10 or later",
 				m->options->host_volume_plugin);
@@ -119,6 +122,17 @@ static int make_host_volume(struct machine *m, const struct spec_request *rq, st
 	return nomad_host_volume_delete(m->nomad, ours, e);
 }
 
+int storage_wait_free(struct machine *m, enum options_storage storage, struct err *e)
+{
+	AUTO(freep) char *id = spec_volume_id(m->options->machine_id);
+
+	if (storage != STORAGE_CSI || nomad_csi_volume_wait_free(m->nomad, id, CLAIM_MS, e) == 0)
+		return 0;
+	if (e->kind != ERR_CONFLICT)
+		return hint_volume(m, e);
+	return err_hint(e, "see who has it: nomad volume status %s", id);
+}
+
 int storage_make(struct machine *m, const struct spec_request *rq, struct err *e)
 {
 	if (rq->storage == STORAGE_EPHEMERAL)
@@ -135,7 +149,8 @@ int storage_grow(struct machine *m, const struct spec_request *rq, const cJSON *
 
 	if (rq->storage != STORAGE_CSI || wanted <= has)
 		return 0;
-	log_info("expanding the volume devpod-%s from %" PRId64 " to %" PRId64 " MB", rq->machine_id, has, wanted);
+	log_info("expanding the volume devpod-%s from %" PRId64 " to %" PRId64 " MB", rq->machine_id, has,
+		 wanted);
 	if (make_csi(m, rq, e) == 0)
 		return 0;
 	if (e->kind != ERR_REMOTE && e->kind != ERR_CONFLICT)
@@ -170,16 +185,16 @@ int storage_remove(struct machine *m, enum options_storage storage, struct err *
 		log_warn("%s; the secrets that the volume was made with are used", e->msg);
 		err_clear(e);
 	}
-	while (remove_volume(m, storage, secrets, e) < 0) {
-		if (e->kind != ERR_CONFLICT || !clock_left(deadline)) {
-			hint_volume(m, e);
-			return err_wrap(e, "delete the volume devpod-%s", m->options->machine_id);
-		}
+	int failed = storage_wait_free(m, storage, e);
+	while (!failed && (failed = remove_volume(m, storage, secrets, e)) < 0 && e->kind == ERR_CONFLICT &&
+	       clock_left(deadline)) {
 		err_clear(e);
-		if (http_wait(nomad_http(m->nomad), REPEAT_MS, e) < 0)
-			return -1;
+		failed = http_wait(nomad_http(m->nomad), REPEAT_MS, e);
 	}
-	return 0;
+	if (!failed)
+		return 0;
+	hint_volume(m, e);
+	return err_wrap(e, "delete the volume devpod-%s", m->options->machine_id);
 }
 
 void storage_settle(struct machine *m, const struct spec_request *rq)

@@ -335,7 +335,8 @@ cJSON *convert_constraints(const cJSON *in, struct buf *why)
 	return TAKE(out);
 }
 
-/* Copy an object whose members are all strings. Return: NULL with lines in @why, each with @where before it. */
+/* Copy an object whose members are all strings. Return: NULL with lines in @why, each with @where before it.
+ */
 static cJSON *copy_strings(const cJSON *in, const char *where, struct buf *why)
 {
 	AUTO(json_freep) cJSON *out = json_object();
