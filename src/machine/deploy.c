@@ -291,7 +291,8 @@ static int start_dead(struct machine *m, struct sight *s, struct err *e)
 		if (sight_take(m, s, e) < 0 || storage_look(m, s, e) < 0)
 			return -1;
 	}
-	if (check_modes(m, &s->data, e) < 0 || check_volume(m, s, e) < 0 || node_ready(m, &s->data, e) < 0)
+	if (check_modes(m, &s->data, e) < 0 || check_volume(m, s, e) < 0 ||
+	    storage_wait_free(m, s->data.storage, e) < 0 || node_ready(m, &s->data, e) < 0)
 		return -1;
 	tell_last_end(m, s);
 	return deploy(m, s, e);
