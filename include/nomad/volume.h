@@ -61,6 +61,10 @@ int nomad_host_volume_create(struct nomad *n, const cJSON *volume, cJSON **ret_v
  */
 int nomad_host_volume_find(struct nomad *n, const char *name, cJSON **ret, struct err *e) MUST_CHECK;
 
+/** nomad_host_volume_wait_ready() - wait until its node has reported it, since a job is not placed there
+ * before (measured: 0.65 to 1.2 s); ERR_TIMEOUT when that takes longer than @ms. */
+int nomad_host_volume_wait_ready(struct nomad *n, const char *id, int64_t ms, struct err *e) MUST_CHECK;
+
 /** nomad_host_volume_delete() - the volume and its data. One that does not exist is a success; ERR_CONFLICT
  * while an allocation uses it. Its node must be there. */
 int nomad_host_volume_delete(struct nomad *n, const char *id, struct err *e) MUST_CHECK;

@@ -10,6 +10,7 @@
 
 #define MB        (INT64_C(1) << 20)
 #define CLAIM_MS  60000 /* how long a claim may outlive its allocation: half a second, where all is well */
+#define READY_MS  60000 /* from a host volume's creation to its node's report */
 #define REPEAT_MS 200   /* between two tries to delete */
 
 /* What the plugin is to be given, from Vault. @ret: an object of strings, or NULL where it gets none. */
@@ -97,11 +98,29 @@ int storage_look(struct machine *m, struct sight *s, struct err *e)
 	return 0;
 }
 
+/* Asked for a volume in a namespace that is not there, Nomad makes the storage first and forgets it
+ * (measured). */
+static int check_namespace(struct machine *m, struct err *e)
+{
+	AUTO(json_freep) cJSON *namespace_ = NULL;
+	AUTO(buf_clear) struct buf path = BUF_INIT;
+
+	if (!m->options->namespace_)
+		return 0;
+	buf_puts(&path, "/v1/namespace/");
+	text_url_escape(&path, m->options->namespace_);
+	if (nomad_get(m->nomad, buf_str(&path), &namespace_, e) == 0)
+		return 0;
+	if (e->kind == ERR_NOT_FOUND)
+		err_hint(e, "NOMAD_NAMESPACE is '%s': nomad namespace list", m->options->namespace_);
+	return e->kind == ERR_AUTH ? hint_token(m, "a capability in the namespace", e) : -1;
+}
+
 static int make_csi(struct machine *m, const struct spec_request *rq, struct err *e)
 {
 	AUTO(json_secret_freep) cJSON *volume = spec_volume(rq), *secrets = NULL;
 
-	if (read_secrets(m, &secrets, e) < 0)
+	if (check_namespace(m, e) < 0 || read_secrets(m, &secrets, e) < 0)
 		return -1;
 	if (secrets)
 		json_put(volume, "Secrets", TAKE(secrets));
@@ -116,10 +135,12 @@ static int make_host_volume(struct machine *m, const struct spec_request *rq, st
 	if (nomad_host_volume_create(m->nomad, volume, &made, e) < 0 ||
 	    nomad_host_volume_find(m->nomad, json_str(volume, "Name"), &oldest, e) < 0)
 		return hint_volume(m, e);
-	const char *ours = json_str(made, "ID");
-	if (!ours || !oldest || text_eq(json_str(oldest, "ID"), ours))
-		return 0;
-	return nomad_host_volume_delete(m->nomad, ours, e);
+	const char *ours = json_str(made, "ID"), *stays = json_str(oldest, "ID");
+	if (!ours || !stays)
+		return err_set(e, ERR_REMOTE, "Nomad names a volume without an ID");
+	if (!text_eq(stays, ours) && nomad_host_volume_delete(m->nomad, ours, e) < 0)
+		return -1;
+	return nomad_host_volume_wait_ready(m->nomad, stays, READY_MS, e);
 }
 
 int storage_wait_free(struct machine *m, enum options_storage storage, struct err *e)

@@ -4,6 +4,8 @@
 #include "nomad_private.h"
 #include "text.h"
 
+#include <inttypes.h>
+
 #define STORAGE_TIMEOUT_MS 300000 /* see volume.h */
 
 /* A message of Nomad's, in place of an own status: nearly all of its refusals are a 500. */
@@ -235,6 +237,27 @@ int nomad_host_volume_find(struct nomad *n, const char *name, cJSON **ret, struc
 	if (oldest)
 		*ret = cJSON_DetachItemViaPointer(list, oldest);
 	return 0;
+}
+
+int nomad_host_volume_wait_ready(struct nomad *n, const char *id, int64_t ms, struct err *e)
+{
+	AUTO(freep) char *path = nomad_path("volume/host", id, "");
+	int64_t deadline = clock_ms() + ms;
+	struct nomad_wait wait = NOMAD_WAIT_INIT;
+
+	for (;;) {
+		AUTO(json_freep) cJSON *volume = NULL;
+		struct http_request rq = {.path = path};
+
+		if (nomad_call(n, &rq, &wait, &volume, e) < 0)
+			return -1;
+		if (text_eq(json_str(volume, "State"), "ready"))
+			return 0;
+		wait.ms = clock_left(deadline);
+		if (wait.ms == 0)
+			return err_set(e, ERR_TIMEOUT,
+				       "the node did not report the volume within %" PRId64 " s", ms / 1000);
+	}
 }
 
 int nomad_host_volume_delete(struct nomad *n, const char *id, struct err *e)

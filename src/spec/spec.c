@@ -341,7 +341,13 @@ cJSON *spec_volume(const struct spec_request *rq)
 	cJSON *volume = json_object(), *capability;
 	bool csi = rq->storage == STORAGE_CSI;
 
-	json_put_str(volume, "Name", id);
+	if (csi && o->namespace_) {
+		/* a CSI plugin knows no namespaces, and the storage by this name alone (measured) */
+		AUTO(freep) char *name = xasprintf("%s.%s", o->namespace_, id);
+		json_put_str(volume, "Name", name);
+	} else {
+		json_put_str(volume, "Name", id);
+	}
 	if (o->namespace_)
 		json_put_str(volume, "Namespace", o->namespace_);
 	json_put_int(volume, csi ? "RequestedCapacityMin" : "RequestedCapacityMinBytes", o->disk_mb * MB);
