@@ -32,6 +32,12 @@ _WRITE = _READ | {
     "submit-recommendation",
     "host-volume-create",
 }
+# The write shorthand creates host volumes but does not delete them (acl/policy.go).
+_IMPLIED = {
+    "host-volume-create": {"host-volume-read"},
+    "host-volume-register": {"host-volume-create", "host-volume-read"},
+    "host-volume-write": {"host-volume-register", "host-volume-create", "host-volume-delete", "host-volume-read"},
+}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 DENIED = NomadError(403, "Permission denied")
@@ -48,6 +54,10 @@ class Token:
     policy: dict[str, list[str]] = field(default_factory=dict)
     node: str = ""
     agent: str = ""
+    plugin: str = ""
+    """"list" or "read"; creating and deleting CSI volumes needs "read" (nomad/csi_endpoint.go)."""
+    host_volume: dict[str, str] = field(default_factory=dict)
+    """"read" or "write" per source (globs); a job with a host volume needs "write", also with a dynamic one."""
     create_index: int = 0
 
     def capabilities(self, namespace: str) -> set[str]:
@@ -55,7 +65,7 @@ class Token:
         for pattern, names in self.policy.items():
             if fnmatch.fnmatchcase(namespace, pattern):
                 for name in names:
-                    out |= {"read": _READ, "write": _WRITE}.get(name, {name})
+                    out |= {"read": _READ, "write": _WRITE}.get(name, {name} | _IMPLIED.get(name, set()))
         return set() if "deny" in out else out
 
     @property
@@ -90,9 +100,11 @@ class Token:
             if listed:
                 lines.append(f"  capabilities = [{listed}]")
             lines.append("}")
-        for block in ("node", "agent"):
+        for block in ("node", "agent", "plugin"):
             if level := getattr(self, block):
                 lines.append(f'{block} {{\n  policy = "{level}"\n}}')
+        for source, level in self.host_volume.items():
+            lines.append(f'host_volume "{source}" {{\n  policy = "{level}"\n}}')
         return "\n".join(lines) + "\n"
 
     def policy_json(self, full: bool) -> Json:
@@ -114,10 +126,11 @@ class Token:
                 "Node": {"Policy": self.node} if self.node else None,
                 "Agent": {"Policy": self.agent} if self.agent else None,
                 "ExtraKeysHCL": None,
-                "HostVolumes": None,
+                "HostVolumes": [{"Name": n, "Policy": p, "Capabilities": None} for n, p in self.host_volume.items()]
+                or None,
                 "NodePools": None,
                 "Operator": None,
-                "Plugin": None,
+                "Plugin": {"Policy": self.plugin} if self.plugin else None,
                 "Quota": None,
                 "Raw": self.rules(),
                 "Sentinel": None,
@@ -144,6 +157,8 @@ class Acl:
         policy: dict[str, list[str]] | None = None,
         node: str = "",
         agent: str = "",
+        plugin: str = "",
+        host_volume: dict[str, str] | None = None,
     ) -> Token:
         token = Token(
             secret or self.store.uuid(),
@@ -153,6 +168,8 @@ class Acl:
             dict(policy or {}),
             node,
             agent,
+            plugin,
+            dict(host_volume or {}),
             self.store.index,
         )
         self.tokens[token.secret] = token
@@ -181,6 +198,23 @@ class Acl:
             token = self.resolve(secret)
             if not token.management and getattr(token, block, "") not in levels:
                 raise DENIED
+
+    def check_volumes(self, secret: str, job: Json) -> None:
+        """403 unless the token may mount what the job's groups ask for (nomad/job_endpoint.go)."""
+        if not self.enabled:
+            return
+        token = self.resolve(secret)
+        for group in job["TaskGroups"] or []:
+            for request in (group["Volumes"] or {}).values():
+                if token.management:
+                    continue
+                if request["Type"] == "csi":
+                    self.check(secret, job["Namespace"], "csi-mount-volume")
+                    self.check_level(secret, "plugin", "read")
+                    continue
+                levels = {p for s, p in token.host_volume.items() if fnmatch.fnmatchcase(request["Source"], s)}
+                if not levels & ({"read", "write"} if request["ReadOnly"] else {"write"}):
+                    raise DENIED
 
     def visible(self, secret: str, namespace: str) -> bool:
         """Namespaces are listed to whoever has any capability in them."""

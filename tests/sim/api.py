@@ -32,6 +32,7 @@ from .state import (
     validate_job,
 )
 from .state import rfc3339 as timestamp
+from .volume_api import VolumeApi
 
 if TYPE_CHECKING:
     from .server import Cluster
@@ -126,6 +127,7 @@ class Api:
             ("/v1/client/fs/ls/{id}", {"GET": self.fs_ls}),
             ("/v1/client/fs/cat/{id}", {"GET": self.fs_cat}),
             ("/v1/system/gc", {"PUT": self.gc, "POST": self.gc}),
+            *VolumeApi(self).table(),
             # a job's id may hold slashes: what follows it is looked for from the end
             ("/v1/job/{path:.+}", dict.fromkeys(("GET", "PUT", "POST", "DELETE"), self.job_path)),
         ]
@@ -276,6 +278,12 @@ class Api:
             raise error
         return self._json(request, value, at)
 
+    @staticmethod
+    async def body(request: web.Request) -> Json:
+        """The request's JSON object."""
+        given = _go_json(await request.read())
+        return given if isinstance(given, dict) else {}
+
     # -- agent, ACL, namespaces, nodes
 
     async def leader(self, request: web.Request) -> web.Response:
@@ -350,7 +358,11 @@ class Api:
         prefix = request.query.get("prefix", "")
 
         def run() -> tuple[int, Any]:
-            rows = [n.stub(resources) for n in self.store.nodes.values() if n.id.startswith(prefix)]
+            rows = [
+                {**n.stub(resources), "HostVolumes": self.cluster.volumes.fingerprint(n)["HostVolumes"]}
+                for n in self.store.nodes.values()
+                if n.id.startswith(prefix)
+            ]
             return self.store.tables["nodes"], sorted(rows, key=lambda r: str(r["ID"]))
 
         return await self._query(request, run)
@@ -361,7 +373,9 @@ class Api:
 
         def run() -> tuple[int, Any]:
             node = self.store.nodes.get(ident)
-            return (node.modify_index, node.full()) if node else (self.store.tables["nodes"], None)
+            if node is None:
+                return self.store.tables["nodes"], None
+            return node.modify_index, {**node.full(), **self.cluster.volumes.fingerprint(node)}
 
         return await self._query(request, run, "node not found")
 
@@ -457,6 +471,7 @@ class Api:
         namespace = job["Namespace"]
         validate_job(job, self.store.namespaces, self.store.pools)
         self._allow(request, "submit-job", "register-job", namespace=namespace)
+        self.acl.check_volumes(self._token(request), job)
         store = self.store
         old = store.job(namespace, job["ID"])
         if body.get("EnforceIndex"):
@@ -516,6 +531,7 @@ class Api:
         job = self._given_job(body, ident, request, "Job must have a valid ID", "Job ID does not match")
         validate_job(job, self.store.namespaces, self.store.pools)
         self._allow(request, "submit-job", "plan-job", namespace=job["Namespace"])
+        self.acl.check_volumes(self._token(request), job)
         out = self.cluster.scheduler.plan(job)
         return self._json(request, out, out["Index"], meta=False)
 

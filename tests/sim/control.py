@@ -55,6 +55,9 @@ class Control:
             "container": lambda: {"id": cluster.docker(given.pop("node", "")).add(**given)},
             "network": lambda: {"id": cluster.docker(given.pop("node", "")).add_network(**given)},
             "gc": lambda: cluster.gc(),
+            "plugin": lambda: self._plugin(given),
+            "plugin-remove": lambda: cluster.volumes.remove_plugin(given.get("id", "ceph-csi")),
+            "volume-lose": lambda: cluster.volumes.lose_backing(given["id"], given.get("namespace", "default")),
             "oom": lambda: cluster.task(given["alloc"], given.get("task", "machine")).oom_kill(),
             "restart": lambda: cluster.task(given["alloc"], given.get("task", "machine")).restart(),
             "signal": lambda: cluster.task(given["alloc"], given.get("task", "machine")).signal(
@@ -87,6 +90,9 @@ class Control:
                 n.name: [c.summary() for c in cluster.docker(n.id).containers.values()]
                 for n in cluster.store.nodes.values()
             }
+        if verb == "volumes":
+            rows = [cluster.volumes.csi_json(v) for v in cluster.volumes.csi.values()]
+            return rows + [cluster.volumes.host_json(v) for v in cluster.volumes.host.values()]
         if verb == "stand-ins":
             return cluster.stand_in_calls()
         raise KeyError(verb)
@@ -97,6 +103,10 @@ class Control:
             if not hasattr(config, key):
                 raise KeyError(key)
             setattr(config, key, set(value) if key == "local_images" else value)
+        return {}
+
+    def _plugin(self, given: Json) -> Json:
+        self.cluster.volumes.add_plugin(given.pop("id", "ceph-csi"), **given)
         return {}
 
     def _token(self, given: Json) -> Json:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .state import Alloc, Json, Node, Store, group_resources, now_ns, omit_empty, spec_changed
+from .volumes import Volumes
 
 _LEFT_ALONE = ("Priority", "Constraints", "Datacenters", "NodePool")
 
@@ -142,8 +143,9 @@ def _zero_updates() -> Json:
 class Scheduler:
     """Processes evaluations one after the other, in the loop's next step after they were made."""
 
-    def __init__(self, store: Store, on_change: Callable[[Alloc], None]) -> None:
+    def __init__(self, store: Store, volumes: Volumes, on_change: Callable[[Alloc], None]) -> None:
         self.store = store
+        self.volumes = volumes
         self.on_change = on_change
         self._evicting: set[str] = set()
         self._classes: dict[str, bool] = {}
@@ -240,7 +242,14 @@ class Scheduler:
             "ModifyTime": now,
             "EscapedComputedClass": bool(job and _escaped(job)),
             "ClassEligibility": None if job and _escaped(job) else dict(self._classes),
+            "MissingNonNodeResources": self._missing(job),
         }
+
+    def _missing(self, job: Json | None) -> list[str]:
+        if job is None:
+            return []
+        missing = [name for group in job["TaskGroups"] for name in self.volumes.missing(job, group)]
+        return [f"csi-volume:{job['Namespace']}:{name}" for name in missing]
 
     def unblock(self) -> None:
         """Something became free or a node changed: try the blocked evaluations again."""
@@ -259,6 +268,8 @@ class Scheduler:
             alloc.client_description = ""
         alloc.modify_index = alloc.alloc_modify_index = index
         alloc.modify_ns = now_ns()
+        if client == "lost":
+            self.volumes.release(alloc.id)  # the servers free the claims of a node that is down (nomad/csi_endpoint.go)
         self.store.refresh_status(alloc.job["Namespace"], alloc.job["ID"], index)
         self.on_change(alloc)
 
@@ -428,6 +439,10 @@ class Scheduler:
                 _count(metrics, "NodesFiltered", "ClassFiltered", "ConstraintFiltered", node, reason)
                 continue
             self._classes[node.computed_class()] = True
+            if reason := self.volumes.infeasible(node, job, group, self._evicting):
+                # volumes are looked at after the class was found eligible, and say nothing about it (measured)
+                _count(metrics, "NodesFiltered", "ClassFiltered", "ConstraintFiltered", node, reason)
+                continue
             dimension, picked, score = self._fit(node, cpu, cores, memory, disk)
             if dimension:
                 _count(metrics, "NodesExhausted", "ClassExhausted", "DimensionExhausted", node, dimension)
@@ -519,11 +534,11 @@ def _all_constraints(job: Json, group: Json) -> list[Json]:
 
 
 def _escaped(job: Json) -> bool:
-    """Constraints on unique values "escape" the computed class: every node is looked at by itself."""
+    """Constraints on unique values and CSI volumes "escape" the computed class: every node is looked at by itself."""
     return any(
-        "unique." in c["LTarget"] or "unique." in c["RTarget"]
+        any("unique." in c["LTarget"] or "unique." in c["RTarget"] for c in _all_constraints(job, group))
+        or any(r["Type"] == "csi" for r in (group["Volumes"] or {}).values())
         for group in job["TaskGroups"] or []
-        for c in _all_constraints(job, group)
     )
 
 

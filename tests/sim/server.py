@@ -24,6 +24,7 @@ from .faults import ExecFault, Faults, Recorded, Rule
 from .process import Guardian
 from .scheduler import Scheduler
 from .state import Alloc, Json, Node, Store, now_ns
+from .volumes import Volumes
 
 T = TypeVar("T")
 
@@ -41,8 +42,12 @@ class Cluster:
         self.faults = Faults(seed)
         self.disable_remote_exec = False
         self.dockers: dict[str, FakeDocker] = {}
-        self.clients = Clients(self.store, self.root, self.guardian, self.root.name, self.dockers, self._terminal)
-        self.scheduler = Scheduler(self.store, self.clients.on_change)
+        self.volumes = Volumes(self.store, self.root)
+        self.clients = Clients(
+            self.store, self.volumes, self.root, self.guardian, self.root.name, self.dockers, self._terminal
+        )
+        self.scheduler = Scheduler(self.store, self.volumes, self.clients.on_change)
+        self.volumes.on_ready = self.scheduler.unblock
         self.control = Control(self)
         self.api = Api(self)
         self._runner: web.AppRunner | None = None
@@ -264,6 +269,7 @@ class Sim:
     """A simulated Nomad for tests: `with Sim() as sim: …`. All methods may be called from any thread.
 
     nodes: a number, or a list of dicts with fields of state.Node. acl: switch ACLs on (see `token`).
+    csi: CSI plugins that run on all nodes.
     unix: serve on this socket instead of TCP. tls: (certificate file, key file), client_ca: CA file.
     """
 
@@ -279,7 +285,9 @@ class Sim:
         tls: tuple[str, str] | None = None,
         client_ca: str | None = None,
         region: str = "global",
+        csi: tuple[str, ...] = ("ceph-csi",),
     ) -> None:
+        self._csi = csi
         self._nodes = [{} for _ in range(nodes)] if isinstance(nodes, int) else nodes
         self._seed, self._acl, self._region = seed, acl, region
         self._listen = (host, port, unix)
@@ -333,6 +341,8 @@ class Sim:
             cluster.acl.enabled = self._acl
             for fields in self._nodes:
                 cluster.add_node(**fields)
+            for ident in self._csi:
+                cluster.volumes.add_plugin(ident)
             await cluster.start(*self._listen, self._tls)
             self._started.set()
             await self._quit.wait()
@@ -499,6 +509,35 @@ class Sim:
         return self.call(
             lambda c: c.task(alloc, task).logs[kind].path.read_text() if c.task(alloc, task).logs[kind].size else ""
         )
+
+    # -- volumes
+
+    def set_plugin(self, ident: str = "ceph-csi", **fields: Any) -> None:
+        """Add a CSI plugin or change one: see volumes.CsiPlugin for what can be wrong with it."""
+        self.call(lambda c: c.volumes.add_plugin(ident, **fields))
+
+    def remove_plugin(self, ident: str = "ceph-csi") -> None:
+        self.call(lambda c: c.volumes.remove_plugin(ident))
+
+    def volume(self, ident: str, namespace: str = "default") -> Json | None:
+        """A CSI volume by id or a host volume by name or id, as GET answers it; None when there is none."""
+        return self.call(lambda c: _copy(c.volumes.find(ident, namespace)))
+
+    def volume_dir(self, ident: str, namespace: str = "default") -> Path:
+        """The directory behind a volume, by a CSI volume's id or a host volume's name or id; KeyError when there is none."""
+        return self.call(lambda c: c.volumes.directory(ident, namespace))
+
+    def volume_dirs(self) -> list[Path]:
+        """Every directory that a storage backend or a host volume plugin holds, registered with Nomad or not."""
+        return self.call(lambda c: c.volumes.directories())
+
+    def release_claims(self, alloc: str) -> None:
+        """Release an allocation's claims now, where claim_delay holds them."""
+        self.call(lambda c: c.volumes.release(alloc))
+
+    def lose_volume(self, ident: str, namespace: str = "default") -> None:
+        """Delete a CSI volume in its backend while Nomad goes on knowing it."""
+        self.call(lambda c: c.volumes.lose_backing(ident, namespace))
 
     # -- docker
 

@@ -150,6 +150,24 @@ _TEMPLATE: Json = {
     "Wait": None,
     "ErrMissingKey": False,
 }
+_MOUNT: Json = {
+    "Destination": "",
+    "PropagationMode": "private",
+    "ReadOnly": False,
+    "SELinuxLabel": "",
+    "Volume": "",
+}
+_VOLUME: Json = {
+    "AccessMode": "",
+    "AttachmentMode": "",
+    "MountOptions": None,
+    "Name": "",
+    "PerAlloc": False,
+    "ReadOnly": False,
+    "Source": "",
+    "Sticky": False,
+    "Type": "",
+}
 _TASK: Json = {
     "Actions": None,
     "Affinities": None,
@@ -260,6 +278,8 @@ def _canonical_task(task: Json, batch: bool, group_restart: Json) -> Json:
     out["Identity"] = _merge(_IDENTITY, task.get("Identity"))
     if out["Lifecycle"]:
         out["Lifecycle"] = _merge({"Hook": "", "Sidecar": False}, out["Lifecycle"])
+    if out["VolumeMounts"]:
+        out["VolumeMounts"] = [_merge(_MOUNT, m) for m in out["VolumeMounts"]]
     if out["Templates"]:
         out["Templates"] = [_merge(_TEMPLATE, t) for t in out["Templates"]]
     if out["Constraints"]:
@@ -310,6 +330,10 @@ def canonical_job(job: Json, namespace: str) -> Json:
         tg["ReschedulePolicy"] = _merge(again, group.get("ReschedulePolicy"))
         if tg["Constraints"]:
             tg["Constraints"] = [_merge({"LTarget": "", "RTarget": "", "Operand": ""}, c) for c in tg["Constraints"]]
+        if tg["Volumes"]:
+            # an unknown type is dropped, not refused: then its mounts are "undefined" (measured)
+            known = {k: _merge(_VOLUME, v) for k, v in tg["Volumes"].items() if v.get("Type") in ("csi", "host")}
+            tg["Volumes"] = known or None
         tg["Tasks"] = [_canonical_task(t, batch, tg["RestartPolicy"]) for t in group.get("Tasks") or []]
         groups.append(tg)
     out["TaskGroups"] = groups or None
@@ -360,7 +384,47 @@ def _constraint_errors(constraints: list[Json] | None) -> list[str]:
     return out
 
 
-def _task_errors(task: Json, disk_mb: int) -> list[str]:
+def _volume_errors(request: Json, count: int) -> list[str]:
+    """VolumeRequest.Validate; texts measured."""
+    errs = []
+    access, attach, options = request["AccessMode"], request["AttachmentMode"], request["MountOptions"]
+    if not request["Source"]:
+        errs.append("volume has an empty source")
+    if request["Type"] == "host":
+        if options is not None:
+            errs.append("host volumes cannot have mount options")
+        if access and not access.startswith("single-node-"):
+            errs.append(f"host volumes cannot be mounted with {access} access mode")
+    else:
+        if not attach:
+            errs.append("CSI volumes must have an attachment mode")
+        elif attach == "block-device" and options is not None:
+            errs.append("block devices cannot have mount options")
+        if not access:
+            errs.append("CSI volumes must have an access mode")
+        elif access == "single-node-writer" and count > 1 and not request["PerAlloc"]:
+            errs.append("volume with single-node-writer access mode allows only one reader or writer")
+    if access in ("single-node-reader-only", "multi-node-reader-only") and not request["ReadOnly"]:
+        errs.append(f"{access} volumes must be read-only")
+    return errs
+
+
+def _mount_errors(task: Json, volumes: Json) -> list[str]:
+    errs = []
+    for number, mount in enumerate(task["VolumeMounts"] or []):
+        inner = []
+        if mount["Volume"] not in volumes:
+            errs.append(f"Volume Mount ({number}) references undefined volume {mount['Volume']}")
+        if not mount["Volume"]:
+            inner.append("volume mount references an empty volume")
+        if mount["PropagationMode"] not in ("", "private", "host-to-task", "bidirectional"):
+            inner.append(f"volume mount has an invalid propagation mode: {json.dumps(mount['PropagationMode'])}")
+        if inner:
+            errs.append(f'Volume Mount ({number}) is invalid: "{multierror(inner)}"')
+    return errs
+
+
+def _task_errors(task: Json, disk_mb: int, volumes: Json) -> list[str]:
     errs = []
     if not task["Name"]:
         errs.append("Missing task name")
@@ -388,6 +452,7 @@ def _task_errors(task: Json, disk_mb: int) -> list[str]:
     if not task["LogConfig"]["Disabled"] and disk_mb <= log:
         errs.append(multierror([f"log storage ({log} MB) must be less than requested disk capacity ({disk_mb} MB)"]))
     errs.extend(_constraint_errors(task["Constraints"]))
+    errs.extend(_mount_errors(task, volumes))
     return errs
 
 
@@ -407,8 +472,11 @@ def validate_job(job: Json, namespaces: Iterable[str], pools: Iterable[str]) -> 
         inner = _constraint_errors(group["Constraints"])
         if not group["Tasks"]:
             inner.append("Missing tasks for task group")
+        for name, request in (group["Volumes"] or {}).items():
+            if bad := _volume_errors(request, group["Count"]):
+                inner.append(f"Task group volume validation for {name} failed: {multierror(bad)}")
         for task in group["Tasks"]:
-            if bad := _task_errors(task, group["EphemeralDisk"]["SizeMB"]):
+            if bad := _task_errors(task, group["EphemeralDisk"]["SizeMB"], group["Volumes"] or {}):
                 inner.append(f"Task {task['Name']} validation failed: {multierror(bad)}")
         if inner:
             errs.append(f"Task group {group['Name']} validation failed: {multierror(inner)}")
@@ -445,6 +513,7 @@ class Node:
     volumes_enabled: bool = True
     privileged_enabled: bool = True
     docker_healthy: bool = True
+    host_volume_plugins: tuple[str, ...] = ("mkdir",)
     attributes: dict[str, str] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
     status: str = "ready"
@@ -500,6 +569,7 @@ class Node:
         if self.docker_healthy:
             out["driver.docker"] = "1"
             out.update(self.driver_attributes())
+        out.update({f"plugins.host_volume.{name}.version": "0.0.1" for name in self.host_volume_plugins})
         out.update(self.attributes)
         return out
 
@@ -561,7 +631,6 @@ class Node:
             "Status": self.status,
             "StatusDescription": "",
             "Drivers": self.drivers(),
-            "HostVolumes": {},
             "LastDrain": None,
             "CreateIndex": self.create_index,
             "ModifyIndex": self.modify_index,
@@ -575,8 +644,6 @@ class Node:
         drain = {"Deadline": 0, "ForceDeadline": None, "IgnoreSystemJobs": False, "StartedAt": None}
         return {
             "Attributes": self.all_attributes(),
-            "CSIControllerPlugins": {},
-            "CSINodePlugins": {},
             "CgroupParent": "nomad.slice",
             "ComputedClass": self.computed_class(),
             "CreateIndex": self.create_index,
@@ -596,7 +663,6 @@ class Node:
             "GCVolumesOnNodeGC": False,
             "HTTPAddr": self.http_addr,
             "HostNetworks": None,
-            "HostVolumes": {},
             "ID": self.id,
             "LastDrain": None,
             "LastMissedHeartbeatIndex": 0,

@@ -635,6 +635,310 @@ def test_acl_capabilities() -> None:
         sim.wait_alloc("m1", "running", namespace="dev")
 
 
+# -- volumes
+
+
+def csi_volume(name: str, least: int = 1 << 20, most: int = 0, **fields: Any) -> Json:
+    spec = {
+        "ID": name,
+        "Name": name,
+        "PluginID": "ceph-csi",
+        "RequestedCapacityMin": least,
+        "RequestedCapacityMax": most,
+        "RequestedCapabilities": [{"AccessMode": "single-node-writer", "AttachmentMode": "file-system"}],
+        "MountOptions": {"FSType": "ext4", "MountFlags": ["noatime"]},
+        "Parameters": {"pool": "nomad"},
+    }
+    return {"Volumes": [{**spec, **fields}]}
+
+
+def create_csi(nomad: Http, name: str, *args: int, **fields: Any) -> tuple[int, Any]:
+    return nomad("PUT", f"/v1/volume/csi/{name}/create", csi_volume(name, *args, **fields))
+
+
+def create_host(nomad: Http, name: str, **fields: Any) -> tuple[int, Any]:
+    can = [{"AccessMode": "single-node-single-writer", "AttachmentMode": "file-system"}]
+    spec = {"Name": name, "PluginID": "mkdir", "RequestedCapabilities": can, **fields}
+    return nomad("PUT", "/v1/volume/host/create", {"Volume": spec})
+
+
+def with_volume(spec: Json, kind: str, source: str, *destinations: Path, **fields: Any) -> Json:
+    access = "single-node-writer" if kind == "csi" else "single-node-single-writer"
+    request = {"Name": "data", "Type": kind, "Source": source, "AccessMode": access, "AttachmentMode": "file-system"}
+    group = spec["TaskGroups"][0]
+    group["Volumes"] = {"data": {**request, **fields}}
+    group["Tasks"][0]["VolumeMounts"] = [{"Volume": "data", "Destination": str(d)} for d in destinations]
+    return spec
+
+
+def failed_placement(sim: Sim, nomad: Http, spec: Json) -> tuple[Json, Json]:
+    """The reasons of an evaluation that places nothing, and the blocked evaluation it leaves."""
+    ident = nomad.run(spec)["EvalID"]
+    sim.wait_for(lambda c: c.store.evals[ident].get("BlockedEval"))
+    ev = nomad("GET", f"/v1/evaluation/{ident}")[1]
+    metrics = ev["FailedTGAllocs"]["machine"]
+    return metrics["ConstraintFiltered"], nomad("GET", f"/v1/evaluation/{ev['BlockedEval']}")[1]
+
+
+def test_csi_volume_life(sim: Sim, nomad: Http) -> None:
+    status, body = create_csi(nomad, "v1", 5 << 20, 9 << 20, Secrets={"userKey": "s3cret"})
+    made = body["Volumes"][0]
+    assert status == 200 and made["CreateIndex"] == 0 and made["Schedulable"] is False and made["Capacity"] == 5 << 20
+    assert create_csi(nomad, "v1", 5 << 20, 9 << 20)[1]["Volumes"][0]["ExternalID"] == made["ExternalID"]
+    found = nomad("GET", "/v1/volume/csi/v1")[1]
+    assert found["Schedulable"] and found["Secrets"] is None and found["WriteAllocs"] == {}
+    assert found["MountOptions"] == {"FSType": "ext4", "MountFlags": ["[REDACTED]"]}
+    assert [v["ID"] for v in nomad("GET", "/v1/volumes?type=csi&prefix=v")[1]] == ["v1"]
+    assert nomad("GET", "/v1/volumes?type=csi&namespace=none") == (200, [])
+    assert nomad("GET", "/v1/volumes?type=x") == (404, "resource not found")
+    held = sim.volume_dir("v1")
+    assert held.is_dir()
+    assert nomad("DELETE", "/v1/volume/csi/v1/delete") == (200, "") and not held.exists()
+    assert nomad("DELETE", "/v1/volume/csi/v1/delete") == (500, "volume not found: v1")
+    assert nomad("GET", "/v1/volume/csi/v1") == (404, "volume not found")
+    assert nomad("POST", "/v1/volume/csi/v1/create", {}) == (405, "Invalid method")
+
+
+def test_csi_volume_refusals(sim: Sim, nomad: Http) -> None:
+    assert create_csi(nomad, "v1", PluginID="nope") == (500, "no CSI plugin named: nope could be found")
+    assert create_csi(nomad, "v1", PluginID="", RequestedCapabilities=None) == (
+        500,
+        "validation: missing plugin id, must include at least one capability block",
+    )
+    assert (
+        "unknown volume access mode: x"
+        in create_csi(nomad, "v1", RequestedCapabilities=[{"AccessMode": "x", "AttachmentMode": "file-system"}])[1]
+    )
+    assert create_csi(nomad, "v1", 2, 1)[1].endswith(
+        "CSI.ControllerCreateVolume: LimitBytes cannot be less than RequiredBytes\n\n"
+    )
+    assert nomad("PUT", "/v1/volume/csi/v1/create", {}) == (500, "missing volume definition")
+    assert nomad("PUT", "/v1/volume/csi/v1/create", csi_volume("v1", Name=7))[0] == 400
+    # the plugin has made it before the state store refuses: a leak
+    status, text = create_csi(nomad, "v1", Namespace="none")
+    assert (status, text.splitlines()[1]) == (500, "\t* volume v1 is in nonexistent namespace none")
+    assert len(sim.volume_dirs()) == 1 and sim.volume("v1") is None
+
+
+def test_csi_volume_changes(sim: Sim, nomad: Http) -> None:
+    create_csi(nomad, "v1", 5_000_000)
+    assert create_csi(nomad, "v1", 7_000_000)[1]["Volumes"][0]["Capacity"] == 7_000_000
+    text = create_csi(nomad, "v1", 1, 2_100_000)[1]
+    assert "max requested capacity (2.1 MB) less than or equal to current (7.0 MB)" in text
+    assert "volume parameters cannot be updated" in create_csi(nomad, "v1", Parameters={"pool": "x"})[1]
+    assert (
+        create_csi(nomad, "v1", 5_000_000)[0] == 200 and nomad("GET", "/v1/volume/csi/v1")[1]["Capacity"] == 7_000_000
+    )
+    sim.set_plugin(expand_error="Internal: no space")
+    text = create_csi(nomad, "v1", 8_000_000)[1]
+    assert (
+        "* unable to expand volume: controller expand volume: CSI.ControllerExpandVolume: controller plugin ret" in text
+    )
+    sim.set_plugin(expands=False)
+    assert "expand is not implemented by this controller plugin" in create_csi(nomad, "v1", 8_000_000)[1]
+    # a plugin knows volumes by name: what was only deregistered is found again
+    assert nomad("DELETE", "/v1/volume/csi/v1") == (200, "")
+    assert "with different size already exist" in create_csi(nomad, "v1", 9_000_000)[1]
+
+
+def test_csi_volume_in_use(sim: Sim, nomad: Http, tmp_path: Path) -> None:
+    create_csi(nomad, "v1")
+    spec = with_volume(job(script=f"echo kept >{tmp_path}/b/f; {FOREVER}"), "csi", "v1", Path("/ws"), tmp_path / "b")
+    nomad.run(spec)
+    alloc = sim.wait_alloc("m1", "running")["ID"]
+    sim.wait_log(alloc, "ready")
+    assert (sim.volume_dir("v1") / "f").read_text() == "kept\n"
+    mounts = [m["Destination"] for c in sim.containers() for m in c.mounts]
+    assert mounts == ["/ws", str(tmp_path / "b")] and not Path("/ws").exists()
+    found = nomad("GET", "/v1/volume/csi/v1")[1]
+    assert list(found["WriteAllocs"]) == [alloc] and found["AccessMode"] == "single-node-writer"
+    assert [a["ID"] for a in found["Allocations"]] == [alloc]
+    assert nomad("DELETE", "/v1/volume/csi/v1?force=true") == (500, "volume in use: v1")
+    reasons, blocked = failed_placement(sim, nomad, with_volume(job("m2"), "csi", "v1"))
+    assert reasons == {"CSI volume v1 has exhausted its available writer claims": 1}
+    assert blocked["EscapedComputedClass"] and "MissingNonNodeResources" not in blocked
+    nomad("DELETE", "/v1/job/m1")
+    sim.wait_alloc("m2", "running")
+    assert not (tmp_path / "b").exists() and (sim.volume_dir("v1") / "f").exists()
+    # the plugin deletes first, and Nomad looks for claims only then: the data are gone
+    assert nomad("DELETE", "/v1/volume/csi/v1/delete") == (500, "volume in use: v1")
+    assert list(sim.volume_dir("v1").iterdir()) == []
+    nomad("DELETE", "/v1/job/m2")
+    sim.wait_alloc("m2", "complete")
+    assert nomad("DELETE", "/v1/volume/csi/v1/delete") == (200, "") and sim.volume_dirs() == []
+
+
+def test_csi_claims(sim: Sim, nomad: Http, tmp_path: Path) -> None:
+    """A claim that is held on; a job's own claim does not keep it from being placed, its client waits."""
+    sim.client.claim_delay = 60
+    sim.set_plugin(protects_used=True)
+    create_csi(nomad, "v1")
+    nomad.run(with_volume(job(), "csi", "v1", tmp_path / "d"))
+    first = sim.wait_alloc("m1", "running")["ID"]
+    nomad("DELETE", "/v1/job/m1")
+    sim.wait_alloc("m1", "complete")
+    assert "is still being used" in nomad("DELETE", "/v1/volume/csi/v1/delete")[1]
+    nomad.run(with_volume(job(Meta={"start": "2"}), "csi", "v1", tmp_path / "d"))
+    assert sim.wait_alloc("m1", "pending")["ID"] != first
+    sim.release_claims(first)
+    sim.wait_alloc("m1", "running")
+    second = sim.allocs("m1")[-1]["ID"]
+    nomad("DELETE", "/v1/job/m1?purge=true")
+    reasons, _ = failed_placement(sim, nomad, with_volume(job("m2"), "csi", "v1"))
+    assert f"is claimed by a garbage collected allocation {second}" in next(iter(reasons))
+    sim.wait_done(second)
+    sim.release_claims(second)
+    assert nomad("DELETE", "/v1/volume/csi/v1/delete") == (200, "")
+
+
+def test_csi_missing_volume_and_plugins(sim: Sim, nomad: Http) -> None:
+    spec = with_volume(job(), "csi", "v1", Path("/ws"))
+    plan = nomad("POST", "/v1/job/m1/plan", {"Job": spec})[1]
+    assert plan["FailedTGAllocs"]["machine"]["ConstraintFiltered"] == {"missing CSI volume(s) v1": 1}
+    reasons, blocked = failed_placement(sim, nomad, spec)
+    assert reasons == {"missing CSI volume(s) v1": 1}
+    assert blocked["MissingNonNodeResources"] == ["csi-volume:default:v1"]
+    create_csi(nomad, "v1")  # which unblocks it
+    sim.wait_alloc("m1", "running")
+    nomad("DELETE", "/v1/job/m1")
+    sim.wait_alloc("m1", "complete")
+    node, stub = sim.node_id(), nomad("GET", "/v1/plugins?type=csi")[1][0]
+    assert (stub["ID"], stub["ControllersHealthy"], stub["NodesHealthy"]) == ("ceph-csi", 1, 1)
+    sim.set_plugin(unhealthy_nodes={"node-0"})
+    assert failed_placement(sim, nomad, spec | {"Meta": {"start": "2"}})[0] == {
+        f"CSI plugin ceph-csi is unhealthy on client {node}": 1
+    }
+    sim.set_plugin(unhealthy_nodes=set(), absent_nodes={"node-0"})
+    assert failed_placement(sim, nomad, spec | {"Meta": {"start": "3"}})[0] == {
+        f"CSI plugin ceph-csi is missing from client {node}": 1
+    }
+    sim.set_plugin(absent_nodes=set(), controller_healthy=False)
+    assert create_csi(nomad, "v2") == (500, "no healthy controllers for CSI plugin: ceph-csi")
+    assert nomad("GET", "/v1/plugin/csi/ceph-csi")[1]["ControllersHealthy"] == 0
+    assert nomad("DELETE", "/v1/volume/csi/v1/delete")[1].startswith("controller delete volume: failed to find")
+    sim.remove_plugin()
+    assert nomad("GET", "/v1/plugin/csi/ceph-csi") == (404, "plugin not found")
+    assert nomad("DELETE", "/v1/volume/csi/v1/delete") == (500, 'plugin "ceph-csi" for volume "v1" not found')
+
+
+def test_csi_faults(sim: Sim, nomad: Http) -> None:
+    sim.set_plugin(secrets={"userID": "a"})
+    assert "code = InvalidArgument" in create_csi(nomad, "v1")[1]
+    assert create_csi(nomad, "v1", Secrets={"userID": "a"})[0] == 200
+    sim.set_plugin(secrets={}, delete_failures=1, delete_error="Unavailable: backend is away")
+    text = nomad("DELETE", "/v1/volume/csi/v1/delete")[1]
+    assert text == (
+        "controller delete volume: CSI.ControllerDeleteVolume: rpc error: code = Unavailable desc = backend is away"
+    )
+    sim.lose_volume("v1")
+    nomad.run(with_volume(job(), "csi", "v1"))
+    alloc = sim.wait_alloc("m1", "failed")
+    assert events(alloc) == ["Received", "Setup Failure"]
+    assert (
+        'pre-run hook "csi_hook" failed: mounting volumes: volume "'
+        in alloc["TaskStates"]["machine"]["Events"][1]["DisplayMessage"]
+    )
+    assert nomad("DELETE", "/v1/volume/csi/v1/delete") == (200, "")
+
+
+def test_csi_volume_moves_with_the_job(tmp_path: Path) -> None:
+    with Sim(nodes=2) as two:
+        http = Http(two)
+        create_csi(http, "v1")
+        spec = with_volume(job(script=f"echo x >>{tmp_path}/d/f; {FOREVER}"), "csi", "v1", tmp_path / "d")
+        http.run(spec)
+        first = two.wait_alloc("m1", "running")
+        two.wait_log(first["ID"], "ready")
+        two.set_node(first["NodeID"], status="down")
+        second = two.wait_alloc("m1", "running")
+        two.wait_log(second["ID"], "ready")
+        assert second["NodeID"] != first["NodeID"] and (two.volume_dir("v1") / "f").read_text() == "x\nx\n"
+
+
+def test_volume_validation(nomad: Http) -> None:
+    for spec, text in (
+        (with_volume(job(), "csi", ""), "* volume has an empty source\n"),
+        (with_volume(job(), "nfs", "x", Path("/w")), "* Volume Mount (0) references undefined volume data\n"),
+        (with_volume(job(), "csi", "x", AccessMode=""), "* CSI volumes must have an access mode\n"),
+        (with_volume(job(), "host", "x", MountOptions={"FSType": "x"}), "* host volumes cannot have mount options\n"),
+    ):
+        status, body = nomad("PUT", "/v1/jobs", {"Job": spec})
+        assert status == 500 and text in body
+
+
+def test_host_volume_life(sim: Sim, nomad: Http, tmp_path: Path) -> None:
+    status, body = create_host(nomad, "h1")
+    volume = body["Volume"]
+    path = f"/v1/volume/host/{volume['ID']}"
+    assert (status, volume["State"], volume["NodeID"]) == (200, "pending", sim.node_id())
+    # the scheduler takes it once the node has told of it
+    nomad.run(with_volume(job(script=f"echo kept >{tmp_path}/d/f; {FOREVER}"), "host", "h1", tmp_path / "d"))
+    alloc = sim.wait_alloc("m1", "running")["ID"]
+    sim.wait_log(alloc, "ready")
+    assert nomad("GET", path)[1]["State"] == "ready" and (sim.volume_dir("h1") / "f").read_text() == "kept\n"
+    assert nomad("DELETE", f"{path}/delete?force=true") == (
+        500,
+        f"volume {volume['ID']} in use by allocations: [{alloc}]",
+    )
+    reasons, blocked = failed_placement(sim, nomad, with_volume(job("m2"), "host", "h1"))
+    assert reasons == {"missing compatible host volumes": 1} and list(blocked["ClassEligibility"].values()) == [True]
+    nomad("DELETE", "/v1/job/m2?purge=true")
+    nomad("DELETE", "/v1/job/m1")
+    sim.wait_alloc("m1", "complete")
+    for query, count in (
+        ("prefix=h", 1),
+        (f"prefix={volume['ID'][:8]}", 1),
+        ("prefix=x", 0),
+        ("node_id=x", 0),
+        ("filter=Name+%3D%3D+%22h1%22", 1),
+        ("filter=Name+%3D%3D+%22h2%22", 0),
+    ):
+        assert len(nomad("GET", f"/v1/volumes?type=host&{query}")[1]) == count, query
+    assert nomad("GET", "/v1/volumes?type=host&filter=Nope+%3D%3D+%22h2%22")[0] == 400
+    assert nomad("DELETE", f"{path}/delete")[0] == 200 and sim.volume_dirs() == []
+    assert nomad("DELETE", f"{path}/delete") == (500, f"no such volume: {volume['ID']}")
+    assert nomad("GET", path) == (404, "volume not found")
+
+
+def test_host_volume_refusals(sim: Sim, nomad: Http) -> None:
+    create_host(nomad, "h1")
+    full = "no node meets constraints: {} nodes had existing volume, 0 nodes filtered by node pool governance, {} nodes"
+    assert full.format(1, 0) in create_host(nomad, "h1")[1]
+    assert full.format(0, 1) in create_host(nomad, "h2", PluginID="nope")[1]
+    assert create_host(nomad, "h2", RequestedCapacityMinBytes=5) == (
+        500,
+        "volume validation failed: capacity_max (0) must be larger than capacity_min (5)",
+    )
+    assert create_host(nomad, "h2", NodeID="x")[1].endswith('against state failed: node "x" does not exist')
+    assert create_host(nomad, "h1", NodeID=sim.node_id()) == (
+        500,
+        "HostVolume.Create error: volume name already exists on this node",
+    )
+    ident = nomad("GET", "/v1/volumes?type=host")[1][0]["ID"]
+    assert create_host(nomad, "h1", ID=ident)[1]["Volume"]["ID"] == ident
+    sim.set_node(status="down")
+    assert nomad("DELETE", f"/v1/volume/host/{ident}/delete") == (
+        500,
+        "volume cannot be removed from unknown node without force=true",
+    )
+
+
+def test_volume_capabilities() -> None:
+    with Sim(acl=True) as sim:
+        caps = ["submit-job", "csi-write-volume", "csi-mount-volume", "host-volume-create"]
+        plain = Http(sim, sim.token(policy={"default": caps}).secret)
+        allowed = Http(sim, sim.token(policy={"default": caps}, plugin="read", host_volume={"h*": "write"}).secret)
+        denied = (403, "Permission denied")
+        assert create_csi(plain, "v1") == denied and plain("GET", "/v1/plugin/csi/ceph-csi") == denied
+        assert create_csi(allowed, "v1")[0] == 200
+        ident = create_host(plain, "h1")[1]["Volume"]["ID"]
+        assert plain("DELETE", f"/v1/volume/host/{ident}/delete") == denied  # needs host-volume-delete or -write
+        spec = with_volume(job(), "host", "h1")
+        assert plain("PUT", "/v1/jobs", {"Job": spec}) == denied
+        assert allowed("PUT", "/v1/jobs", {"Job": spec})[0] == 200
+        sim.wait_alloc("m1", "running")
+
+
 # -- docker
 
 
