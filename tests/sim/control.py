@@ -54,6 +54,7 @@ class Control:
             "unhog": lambda: cluster.unhog(given["id"]),
             "container": lambda: {"id": cluster.docker(given.pop("node", "")).add(**given)},
             "network": lambda: {"id": cluster.docker(given.pop("node", "")).add_network(**given)},
+            "docker-volume": lambda: {"name": cluster.docker(given.pop("node", "")).add_volume(**given)},
             "gc": lambda: cluster.gc(),
             "plugin": lambda: self._plugin(given),
             "plugin-remove": lambda: cluster.volumes.remove_plugin(given.get("id", "ceph-csi")),

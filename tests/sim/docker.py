@@ -18,6 +18,23 @@ from aiohttp import web
 
 Json = dict[str, Any]
 
+PREDEFINED = ("bridge", "host", "none")
+
+
+class BadFilter(Exception):
+    """The `filters` of a list are wrong."""
+
+
+def is_anonymous(name: str) -> bool:
+    """dockerd's name for a volume that was given none."""
+    return re.fullmatch(r"[0-9a-f]{64}", name) is not None
+
+
+def has_labels(labels: dict[str, str] | None, wanted: Iterable[str]) -> bool:
+    """The label filter: every "key" or "key=value" must hold."""
+    have = labels or {}
+    return all(have.get(w.partition("=")[0]) == w.partition("=")[2] if "=" in w else w in have for w in wanted)
+
 
 @dataclass
 class Container:
@@ -29,6 +46,8 @@ class Container:
     command: str
     labels: dict[str, str]
     mounts: list[Json]
+    networks: list[str] = field(default_factory=list)
+    """Names of the networks it is on; on the default one when empty."""
     state: str = "running"
     created: int = field(default_factory=lambda: int(time.time()))
     on_stop: Callable[[], None] | None = None
@@ -45,9 +64,10 @@ class Container:
             "Labels": self.labels,
             "State": self.state,
             "Status": "Up 1 second" if self.state == "running" else "Exited (0) 1 second ago",
-            "HostConfig": {"NetworkMode": "default"},
-            "NetworkSettings": {"Networks": {}},
-            "Mounts": self.mounts,
+            "HostConfig": {"NetworkMode": self.networks[0] if self.networks else "default"},
+            "NetworkSettings": {"Networks": {name: {} for name in self.networks}},
+            # an anonymous volume's source is told by inspect only (measured)
+            "Mounts": [{**m, "Source": ""} if is_anonymous(m.get("Name", "")) else m for m in self.mounts],
         }
 
     def inspect(self) -> Json:
@@ -60,7 +80,7 @@ class Container:
             "State": {"Status": self.state, "Running": running, "Paused": False, "ExitCode": 0, "Pid": int(running)},
             "Config": {"Image": self.image, "Labels": self.labels},
             "Mounts": self.mounts,
-            "NetworkSettings": {"Networks": {}},
+            "NetworkSettings": {"Networks": {name: {} for name in self.networks}},
         }
 
 
@@ -75,7 +95,8 @@ class FakeDocker:
         self.calls: list[tuple[str, str]] = []
         self._rng = random.Random(seed)
         self._runner: web.AppRunner | None = None
-        self.add_network("bridge")
+        for name in PREDEFINED:
+            self.add_network(name)
 
     def hex_id(self) -> str:
         return f"{self._rng.getrandbits(256):064x}"
@@ -89,15 +110,29 @@ class FakeDocker:
         image: str = "ubuntu:22.04",
         mounts: Iterable[Json] = (),
         labels: dict[str, str] | None = None,
+        networks: Iterable[str] = (),
         state: str = "running",
         command: str = "sleep infinity",
         on_stop: Callable[[], None] | None = None,
     ) -> str:
-        """Add a container; a mount needs Source and Destination, the rest has docker's defaults."""
+        """Add a container; a mount needs Source and Destination, the rest has docker's defaults. A mount of Type volume
+        makes its volume, an anonymous one when it has no Name."""
         ident = self.hex_id()
         full = [{"Type": "bind", "Mode": "", "RW": True, "Propagation": "rprivate", **m} for m in mounts]
+        for mount in full:
+            if mount["Type"] == "volume":
+                mount["Name"] = self.add_volume(mount.get("Name", ""))
+                mount.update(Source=self.volumes[mount["Name"]]["Mountpoint"], Driver="local", Propagation="")
         self.containers[ident] = Container(
-            ident, name or f"sim_{ident[:8]}", image, command, dict(labels or {}), full, state, on_stop=on_stop
+            ident,
+            name or f"sim_{ident[:8]}",
+            image,
+            command,
+            dict(labels or {}),
+            full,
+            list(networks),
+            state,
+            on_stop=on_stop,
         )
         return ident
 
@@ -106,13 +141,38 @@ class FakeDocker:
         self.networks[ident] = {
             "Id": ident,
             "Name": name,
-            "Driver": "bridge",
+            "Driver": {"host": "host", "none": "null"}.get(name, "bridge"),
             "Scope": "local",
+            "EnableIPv6": False,
+            "IPAM": {"Driver": "default", "Options": None, "Config": [] if name in ("host", "none") else [{}]},
+            "Internal": False,
+            "Attachable": False,
+            "Ingress": False,
+            "ConfigFrom": {"Network": ""},
+            "ConfigOnly": False,
             "Labels": labels or {},
+            "Options": {},
             "Containers": {},
             "Created": "2026-01-01T00:00:00Z",
         }
         return ident
+
+    def add_volume(self, name: str = "", labels: dict[str, str] | None = None) -> str:
+        """A volume, new or already there; returns its name."""
+        name = name or self.hex_id()
+        self.volumes.setdefault(
+            name,
+            {
+                "CreatedAt": "2026-01-01T00:00:00Z",
+                "Driver": "local",
+                "Labels": labels,
+                "Mountpoint": f"/var/lib/docker/volumes/{name}/_data",
+                "Name": name,
+                "Options": None,
+                "Scope": "local",
+            },
+        )
+        return name
 
     def forget(self, ident: str) -> None:
         """A task's container is removed when the task ends (the driver's gc)."""
@@ -143,7 +203,11 @@ class FakeDocker:
         self.calls.append((request.method, request.path_qs))
         parts = path.strip("/").split("/")
         headers = {"Api-Version": "1.41", "Server": "Docker/20.10.24 (linux)", "Ostype": "linux"}
-        code, body = self._route(request.method, parts, request.query)
+        try:
+            given = json.loads(await request.read() or b"{}") if request.method == "POST" else {}
+            code, body = self._route(request.method, parts, request.query, given)
+        except BadFilter as exc:
+            code, body = 400, {"message": str(exc)}
         if isinstance(body, str):
             return web.Response(status=code, text=body, headers=headers)
         if body is None:
@@ -151,7 +215,7 @@ class FakeDocker:
         text = json.dumps(body, separators=(",", ":")) + "\n"  # dockerd puts no blanks in
         return web.Response(status=code, text=text, content_type="application/json", headers=headers)
 
-    def _route(self, method: str, parts: list[str], query: Any) -> tuple[int, Any]:
+    def _route(self, method: str, parts: list[str], query: Any, given: Json) -> tuple[int, Any]:
         if parts == ["_ping"]:
             return 200, "OK"
         if parts == ["version"]:
@@ -168,26 +232,33 @@ class FakeDocker:
             return 200, [c.summary() for c in self._filtered(query)]
         if parts[0] == "containers" and len(parts) in (2, 3):
             return self._container(method, parts[1], parts[2] if len(parts) == 3 else "", query)
-        if parts[0] in ("networks", "volumes"):
-            return self._other(method, parts)
+        if parts[0] == "networks":
+            return self._network(method, parts[1:], query, given)
+        if parts[0] == "volumes":
+            return self._volume(method, parts[1:], query, given)
         return 404, {"message": "page not found"}
+
+    @staticmethod
+    def _filters(query: Any, *known: str) -> dict[str, list[str]]:
+        """A list of values per filter, or the older {"value": true}; unknown ones are refused (measured)."""
+        try:
+            filters = json.loads(query.get("filters") or "{}")
+        except ValueError:
+            raise BadFilter("invalid filters") from None  # dockerd has the words of Go's decoder here
+        for key in filters:
+            if key not in known:
+                raise BadFilter(f"Invalid filter '{key}'")
+        return {key: list(values) for key, values in filters.items()}
 
     def _filtered(self, query: Any) -> list[Container]:
         found = [
             c for c in self.containers.values() if query.get("all") in ("1", "true", "True") or c.state == "running"
         ]
-        filters = json.loads(query.get("filters") or "{}")
-        for key, wanted in filters.items():
-            values = list(wanted)  # a list, or the older {"value": true}
+        for key, values in self._filters(query, "label", "name", "id", "status", "volume", "network").items():
             if key == "label":
-                found = [
-                    c
-                    for c in found
-                    if all(
-                        c.labels.get(v.partition("=")[0]) == v.partition("=")[2] if "=" in v else v in c.labels
-                        for v in values
-                    )
-                ]
+                found = [c for c in found if has_labels(c.labels, values)]
+            elif key == "network":
+                found = [c for c in found if any(v in c.networks for v in values)]
             elif key == "name":
                 found = [c for c in found if any(re.search(v, f"/{c.name}") for v in values)]
             elif key == "id":
@@ -233,31 +304,82 @@ class FakeDocker:
             if box.on_stop is not None:
                 box.on_stop()
             if query.get("v") in ("1", "true", "True"):
+                # anonymous volumes only: what has a name stays (measured)
                 for mount in box.mounts:
-                    self.volumes.pop(mount.get("Name", ""), None)
+                    if is_anonymous(mount.get("Name", "")):
+                        self.volumes.pop(mount["Name"], None)
             return 204, None
         return 404, {"message": "page not found"}
 
-    def _other(self, method: str, parts: list[str]) -> tuple[int, Any]:
-        kind = parts[0]
-        if len(parts) == 1 and method == "GET":
-            if kind == "networks":
-                return 200, list(self.networks.values())
-            return 200, {"Volumes": list(self.volumes.values()), "Warnings": None}
-        key = parts[1] if len(parts) > 1 else ""
-        if kind == "volumes":
-            if key not in self.volumes:
-                return 404, {"message": f"get {key}: no such volume"}
-            if method == "DELETE":
-                del self.volumes[key]
-                return 204, None
-            return 200, self.volumes[key]
-        hits = [n for n in self.networks.values() if key in (n["Id"], n["Name"]) or n["Id"].startswith(key or "?")]
+    def _network(self, method: str, parts: list[str], query: Any, given: Json) -> tuple[int, Any]:
+        if not parts:
+            return 200, self._networks(query)
+        if method == "POST":
+            if parts != ["create"]:
+                return 404, {"message": "page not found"}
+            return 201, {"Id": self.add_network(given.get("Name", ""), given.get("Labels")), "Warning": ""}
+        key = parts[0]
+        hits = [n for n in self.networks.values() if key in (n["Id"], n["Name"]) or n["Id"].startswith(key)]
         if not hits:
             return 404, {"message": f"network {key} not found"}
-        if method == "DELETE":
-            if hits[0]["Name"] == "bridge":
-                return 403, {"message": "bridge is a pre-defined network and cannot be removed"}
-            del self.networks[hits[0]["Id"]]
-            return 204, None
-        return 200, hits[0]
+        network = hits[0]
+        name = network["Name"]
+        # a container that does not run has no endpoint: it keeps no network from being removed (measured)
+        users = {
+            c.id: {"Name": c.name} for c in self.containers.values() if name in c.networks and c.state == "running"
+        }
+        if method != "DELETE":
+            return 200, {**network, "Containers": users}
+        if name in PREDEFINED:
+            return 403, {"message": f"{name} is a pre-defined network and cannot be removed"}
+        if users:
+            text = f"error while removing network: network {name} id {network['Id']} has active endpoints"
+            return 403, {"message": text}
+        del self.networks[network["Id"]]
+        return 204, None
+
+    def _networks(self, query: Any) -> list[Json]:
+        """The list tells of no containers; `name` is a part of it (measured)."""
+        found = list(self.networks.values())
+        for key, values in self._filters(query, "label", "name", "id", "driver").items():
+            if key == "label":
+                found = [n for n in found if has_labels(n["Labels"], values)]
+            else:
+                member = {"name": "Name", "id": "Id", "driver": "Driver"}[key]
+                found = [n for n in found if any(v in n[member] for v in values)]
+        return found
+
+    def _volume(self, method: str, parts: list[str], query: Any, given: Json) -> tuple[int, Any]:
+        if not parts:
+            return 200, {"Volumes": self._volumes(query), "Warnings": None}
+        key = parts[0]
+        if method == "POST":
+            if key != "create":
+                return 404, {"message": "page not found"}
+            return 201, self.volumes[self.add_volume(given.get("Name", ""), given.get("Labels"))]
+        if key not in self.volumes:
+            if method == "DELETE" and query.get("force") in ("1", "true", "True"):
+                return 204, None
+            return 404, {"message": f"get {key}: no such volume"}
+        if method != "DELETE":
+            return 200, self.volumes[key]
+        if users := self._volume_users(key):  # whether they run or not, and force changes nothing (measured)
+            return 409, {"message": f"remove {key}: volume is in use - [{', '.join(users)}]"}
+        del self.volumes[key]
+        return 204, None
+
+    def _volume_users(self, name: str) -> list[str]:
+        return [c.id for c in self.containers.values() if any(m.get("Name") == name for m in c.mounts)]
+
+    def _volumes(self, query: Any) -> list[Json]:
+        found = list(self.volumes.values())
+        for key, values in self._filters(query, "label", "name", "dangling", "driver").items():
+            if key == "label":
+                found = [v for v in found if has_labels(v["Labels"], values)]
+            elif key == "dangling":
+                wanted = values[0] in ("1", "true")
+                found = [v for v in found if (not self._volume_users(v["Name"])) == wanted]
+            else:
+                member = {"name": "Name", "driver": "Driver"}[key]
+                found = [v for v in found if any(value in v[member] for value in values)]
+        return found

@@ -19,7 +19,7 @@ from .acl import Acl, Token
 from .api import Api
 from .client import ClientConfig, Clients, TaskRunner
 from .control import Control
-from .docker import Container, FakeDocker
+from .docker import PREDEFINED, Container, FakeDocker
 from .faults import ExecFault, Faults, Recorded, Rule
 from .process import Guardian
 from .scheduler import Scheduler
@@ -551,11 +551,21 @@ class Sim:
         return self.call(lambda c: list(c.docker(node).calls))
 
     def add_container(self, node: str = "", **fields: Any) -> str:
-        """See docker.FakeDocker.add: name, image, mounts, labels, state."""
+        """See docker.FakeDocker.add: name, image, mounts, labels, networks, state."""
         return self.call(lambda c: c.docker(node).add(**fields))
 
     def add_network(self, name: str, node: str = "", labels: dict[str, str] | None = None) -> str:
         return self.call(lambda c: c.docker(node).add_network(name, labels))
+
+    def docker_networks(self, node: str = "") -> list[str]:
+        """Names of the networks that a test or a machine made."""
+        return self.call(lambda c: [n["Name"] for n in c.docker(node).networks.values() if n["Name"] not in PREDEFINED])
+
+    def docker_volumes(self, node: str = "") -> list[str]:
+        return self.call(lambda c: list(c.docker(node).volumes))
+
+    def add_docker_volume(self, name: str = "", node: str = "", labels: dict[str, str] | None = None) -> str:
+        return self.call(lambda c: c.docker(node).add_volume(name, labels))
 
     # -- ACL, namespaces, pools
 

@@ -970,9 +970,45 @@ def test_docker_engine(sim: Sim, nomad: Http, tmp_path: Path) -> None:
     assert docker(sim, "GET", f"/containers/{dev}/json")[1] == {"message": f"No such container: {dev}"}
     net = sim.add_network("ws-net")
     assert docker(sim, "DELETE", f"/networks/{net}")[0] == 204
-    assert [n["Name"] for n in docker(sim, "GET", "/networks")[1]] == ["bridge"]
+    assert [n["Name"] for n in docker(sim, "GET", "/networks")[1]] == ["bridge", "host", "none"]
     assert docker(sim, "POST", f"/containers/machine-{alloc}/stop")[0] == 204  # the machine itself: its task ends
     assert sim.wait_alloc("m1", "complete")["DesiredStatus"] == "run"
+
+
+def test_docker_networks_and_volumes(sim: Sim) -> None:
+    project = {"com.docker.compose.project": "x"}
+    only = urllib.parse.quote(json.dumps({"label": ["com.docker.compose.project=x"]}))
+    net = sim.add_network("x_default", labels=project)
+    sim.add_docker_volume("x_data", labels=project)
+    box = sim.add_container(
+        networks=["x_default"],
+        labels=project,
+        mounts=[
+            {"Type": "volume", "Name": "x_data", "Destination": "/data"},
+            {"Type": "volume", "Destination": "/anonymous"},
+        ],
+    )
+    anonymous = next(v for v in sim.docker_volumes() if v != "x_data")
+    assert [n["Id"] for n in docker(sim, "GET", f"/networks?filters={only}")[1]] == [net]
+    assert [v["Name"] for v in docker(sim, "GET", f"/volumes?filters={only}")[1]["Volumes"]] == ["x_data"]
+    assert [m["Source"] for m in docker(sim, "GET", f"/containers/json?filters={only}")[1][0]["Mounts"]][1] == ""
+    assert list(docker(sim, "GET", f"/networks/{net}")[1]["Containers"]) == [box]
+    assert docker(sim, "DELETE", "/networks/x_default") == (
+        403,
+        {"message": f"error while removing network: network x_default id {net} has active endpoints"},
+    )
+    assert docker(sim, "DELETE", "/networks/host")[0] == 403
+    assert docker(sim, "POST", f"/containers/{box}/stop")[0] == 204
+    assert docker(sim, "DELETE", "/networks/x_default")[0] == 204  # a stopped container does not hold it
+    in_use = {"message": f"remove x_data: volume is in use - [{box}]"}  # but it holds its volumes
+    assert docker(sim, "DELETE", "/volumes/x_data?force=1") == (409, in_use)
+    assert docker(sim, "DELETE", f"/containers/{box}?v=1")[0] == 204
+    assert sim.docker_volumes() == ["x_data"] and anonymous != "x_data"
+    assert docker(sim, "DELETE", "/volumes/x_data")[0] == 204
+    assert docker(sim, "DELETE", "/volumes/x_data") == (404, {"message": "get x_data: no such volume"})
+    assert docker(sim, "DELETE", "/volumes/x_data?force=1")[0] == 204
+    nope = urllib.parse.quote(json.dumps({"nope": ["x"]}))
+    assert docker(sim, "GET", f"/networks?filters={nope}") == (400, {"message": "Invalid filter 'nope'"})
 
 
 # -- by hand
