@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from sim import Sim  # noqa: E402
 from sim.process import marked  # noqa: E402
 from sim.scheduler import _version_match  # noqa: E402
 from sim.state import go_duration, parse_duration  # noqa: E402
+from sim.vault import Vault  # noqa: E402
 
 Json = dict[str, Any]
 FOREVER = 'trap "exit 0" TERM; echo ready; while :; do sleep 0.05; done'
@@ -1009,6 +1011,80 @@ def test_docker_networks_and_volumes(sim: Sim) -> None:
     assert docker(sim, "DELETE", "/volumes/x_data?force=1")[0] == 204
     nope = urllib.parse.quote(json.dumps({"nope": ["x"]}))
     assert docker(sim, "GET", f"/networks?filters={nope}") == (400, {"message": "Invalid filter 'nope'"})
+
+
+# -- Vault
+
+
+def read_vault(vault: Vault, path: str, token: str = "root", **headers: str) -> tuple[int, Any]:
+    conn = http.client.HTTPConnection(urllib.parse.urlsplit(vault.url).netloc, timeout=10)
+    conn.request("GET", f"/v1/{path}", headers={"X-Vault-Token": token, **headers})
+    answer = conn.getresponse()
+    body = json.loads(answer.read())
+    conn.close()
+    return answer.status, body
+
+
+def test_vault_reads() -> None:
+    with Vault() as vault:
+        vault.put("secret/aws", {"userID": "a", "n": 3})
+        vault.mount("deep/kv", 1)
+        vault.put("deep/kv/team/s", {"userKey": "b"})
+        status, body = read_vault(vault, "secret/data/aws")
+        assert (status, body["data"]["data"], body["data"]["metadata"]["version"]) == (200, {"userID": "a", "n": 3}, 1)
+        assert read_vault(vault, "deep/kv/team/s")[1]["data"] == {"userKey": "b"}
+        for path, version, at in (("secret/aws", "2", "secret/"), ("deep/kv/team/s", "1", "deep/kv/")):
+            data = read_vault(vault, f"sys/internal/ui/mounts/{path}")[1]["data"]
+            assert (data["options"], data["path"]) == ({"version": version}, at)
+        assert read_vault(vault, "secret/data/none") == (404, {"errors": []}) == read_vault(vault, "deep/kv/none")
+        assert read_vault(vault, "none/x") == (
+            404,
+            {"errors": ['no handler for route "none/x". route entry not found.']},
+        )
+        status, body = read_vault(vault, "secret/aws")
+        assert status == 404 and body["warnings"][0].startswith("Invalid path for a versioned K/V secrets engine.")
+        vault.delete("secret/aws")
+        status, body = read_vault(vault, "secret/data/aws")
+        assert (status, body["data"]["data"]) == (404, None) and body["data"]["metadata"]["deletion_time"]
+        vault.put("secret/aws", {"userID": "c"})
+        assert read_vault(vault, "secret/data/aws")[1]["data"]["data"] == {"userID": "c"}
+
+
+def test_vault_refusals() -> None:
+    with Vault() as vault:
+        vault.put("secret/aws", {"a": "b"})
+        vault.mount("secret", 2, namespace="team")
+        vault.put("secret/aws", {"a": "team's"}, namespace="team")
+        vault.add_token("few", "secret/data/aws")
+        assert read_vault(vault, "secret/data/aws", "bad") == (403, {"errors": ["permission denied"]})
+        assert read_vault(vault, "secret/data/aws", "few")[0] == 200
+        assert "permission denied" in read_vault(vault, "secret/data/other", "few")[1]["errors"][0]
+        assert read_vault(vault, "sys/internal/ui/mounts/secret/aws", "few")[0] == 200
+        status, body = read_vault(vault, "sys/internal/ui/mounts/none/x")
+        assert status == 403 and body["errors"][0].endswith('grant access to path "none/x/"')
+        namespace = {"X-Vault-Namespace": "team"}
+        assert read_vault(vault, "secret/data/aws", **namespace)[1]["data"]["data"] == {"a": "team's"}
+        assert vault.requests[-1].namespace == "team"
+        other = {"X-Vault-Namespace": "none"}
+        assert read_vault(vault, "secret/data/aws", **other) == (404, {"errors": ["namespace not found"]})
+        vault.fail(502, "bad gateway")
+        assert [read_vault(vault, "secret/data/aws")[0] for _ in range(2)] == [502, 200]
+        vault.sealed = True
+        assert read_vault(vault, "secret/data/aws") == (503, {"errors": ["Vault is sealed"]})
+
+
+def test_vault_tls(tmp_path: Path) -> None:
+    cert, key = str(tmp_path / "c.pem"), str(tmp_path / "k.pem")
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=vault", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*made, "-keyout", key, "-out", cert, *names], check=True, capture_output=True)
+    with Vault(tls=(cert, key)) as vault:
+        assert vault.url.startswith("https://")
+        context = ssl.create_default_context(cafile=cert)
+        conn = http.client.HTTPSConnection(vault.url.removeprefix("https://"), context=context, timeout=10)
+        conn.request("GET", "/v1/secret/data/none", headers={"X-Vault-Token": vault.token})
+        assert conn.getresponse().status == 404
+        conn.close()
 
 
 # -- by hand
