@@ -59,6 +59,7 @@ class Control:
             "plugin": lambda: self._plugin(given),
             "plugin-remove": lambda: cluster.volumes.remove_plugin(given.get("id", "ceph-csi")),
             "volume-lose": lambda: cluster.volumes.lose_backing(given["id"], given.get("namespace", "default")),
+            "preempt": lambda: cluster.preempt(given["alloc"], given.get("by", "")),
             "oom": lambda: cluster.task(given["alloc"], given.get("task", "machine")).oom_kill(),
             "restart": lambda: cluster.task(given["alloc"], given.get("task", "machine")).restart(),
             "signal": lambda: cluster.task(given["alloc"], given.get("task", "machine")).signal(

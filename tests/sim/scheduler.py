@@ -300,19 +300,21 @@ class Scheduler:
                     else:
                         failed[group["Name"]] = metrics
                     queued[group["Name"]] += 1
-                    if before is not None and before.desired == "run" and not before.client_terminal:
-                        continue
                 else:
+                    if before is not None and before.desired == "run":
+                        self.stop_alloc(before, "alloc is being updated due to job update")
                     self._place(ev, job, group, node, metrics, cores, before)
             self._evicting = set()
         return updates, failed, queued
 
     def _keep(self, job: Json, group: Json, allocs: list[Alloc], row: Json) -> tuple[int, list[Alloc]]:
-        """How many allocations count towards the group, and which are stopped to be replaced."""
+        """How many allocations count towards the group, and which are to be replaced."""
         kept, replaced = 0, []
         for alloc in sorted(allocs, key=lambda a: a.create_index):
             current = alloc.job["Version"] == job["Version"] and alloc.job["CreateIndex"] == job["CreateIndex"]
             if alloc.desired != "run":
+                if current and alloc.transition["MigrateDisablePlacement"]:
+                    kept += 1  # a drained batch allocation counts as one that has run (scheduler/reconciler/filters.go)
                 continue
             if alloc.client_terminal:
                 # complete and failed ones of this version stay: "the same spec does not start again" (measured)
@@ -327,6 +329,9 @@ class Scheduler:
                 kept += 1
             elif alloc.transition["Migrate"]:
                 self.stop_alloc(alloc, "alloc is being migrated")
+                if alloc.transition["MigrateDisablePlacement"]:
+                    kept += 1
+                    continue
                 replaced.append(alloc)
                 row["Migrate"] += 1
             elif kept >= group["Count"]:
@@ -341,7 +346,7 @@ class Scheduler:
                 kept += 1
                 row["InPlaceUpdate"] += 1
             else:
-                self.stop_alloc(alloc, "alloc is being updated due to job update")
+                # it runs on where its replacement cannot be placed (measured)
                 replaced.append(alloc)
                 row["DestructiveUpdate"] += 1
         return kept, replaced

@@ -136,7 +136,9 @@ class Cluster:
             self._node_status(node, allocs)
         elif fields.get("drain"):
             for alloc in allocs:
-                alloc.transition = {**alloc.transition, "Migrate": True}
+                # a batch job's allocation is stopped at the drain's deadline and not placed again (nomad/drainer)
+                batch = alloc.job["Type"] == "batch"
+                alloc.transition = {**alloc.transition, "Migrate": True, "MigrateDisablePlacement": batch or None}
             self._evaluate(allocs, "node-drain")
         self.scheduler.unblock()
 
@@ -213,6 +215,16 @@ class Cluster:
         return self.scheduler.new_eval(
             job["Namespace"], job["ID"], "alloc-stop", kind=job["Type"], priority=job["Priority"]
         )
+
+    def preempt(self, alloc_id: str, by: str = "") -> None:
+        """End an allocation as if another of a higher priority took its place (nomad/structs/plan.go)."""
+        alloc = self.store.allocs[alloc_id]
+        alloc.preempted_by = by or self.store.uuid()
+        alloc.desired, alloc.desired_description = "evict", f"Preempted by alloc ID {alloc.preempted_by}"
+        alloc.modify_index = alloc.alloc_modify_index = self.store.apply("allocs")
+        alloc.modify_ns = now_ns()
+        self.clients.on_change(alloc)
+        self._evaluate([alloc], "preemption")
 
     def _terminal(self, _alloc: Alloc) -> None:
         self.scheduler.unblock()
@@ -481,7 +493,7 @@ class Sim:
         return self.call(lambda c: c.node(key).id)
 
     def set_node(self, node: str = "", **fields: Any) -> None:
-        """status="down"|"disconnected"|"ready", eligibility="ineligible", drain=True, volumes_enabled=False…"""
+        """status="down"|"disconnected"|"ready", eligibility="ineligible", drain=True (at its deadline), volumes_enabled=…"""
         self.call(lambda c: c.set_node(node, **fields))
 
     def hog(self, node: str = "", **resources: int) -> str:
@@ -494,6 +506,10 @@ class Sim:
         self.call(lambda c: c.gc())
 
     # -- tasks
+
+    def preempt(self, alloc: str, by: str = "") -> None:
+        """Evict an allocation; hog the node first if its job shall not be placed again at once."""
+        self.call(lambda c: c.preempt(alloc, by))
 
     def oom_kill(self, alloc: str, task: str = "machine") -> None:
         self.call(lambda c: c.task(alloc, task).oom_kill())

@@ -714,6 +714,7 @@ class Alloc:
     client: str = "pending"
     client_description: str = ""
     task_states: Json | None = None
+    preempted_by: str = ""
     previous: str = ""
     next: str = ""
     create_index: int = 0
@@ -762,7 +763,7 @@ class Alloc:
             "NextAllocation": self.next,
             "RescheduleTracker": None,
             "PreemptedAllocations": None,
-            "PreemptedByAllocation": "",
+            "PreemptedByAllocation": self.preempted_by,
             "CreateIndex": self.create_index,
             "ModifyIndex": self.modify_index,
             "CreateTime": self.create_ns,

@@ -319,7 +319,48 @@ def test_nodes_datacenters_and_eligibility(nomad: Http) -> None:
         assert {n["Datacenter"] for n in listed} == {"eu-1", "us-1"} and listed[0]["NodeResources"]["Memory"]
 
 
-def test_node_down_loses_and_drain_moves() -> None:
+def test_drain_stops_a_batch_job() -> None:
+    """Since MigrateDisablePlacement a drained batch job is not placed elsewhere, but starts again when registered anew."""
+    with Sim(nodes=2) as two:
+        http = Http(two)
+        http.run(job())
+        first = two.wait_alloc("m1", "running")
+        two.set_node(first["NodeID"], drain=True)
+        ended = two.wait_alloc("m1", "complete")
+        assert (ended["DesiredStatus"], ended["DesiredDescription"]) == ("stop", "alloc is being migrated")
+        assert ended["DesiredTransition"]["MigrateDisablePlacement"] is True
+        found = two.wait_for(lambda c: c.store.jobs[("default", "m1")]["Status"] == "dead")
+        assert found and len(two.allocs("m1")) == 1
+        http.run(job(Meta={"start": "2"}))
+        assert two.wait_alloc("m1", "running")["NodeID"] != first["NodeID"]
+
+
+def test_preemption(sim: Sim, nomad: Http) -> None:
+    nomad.run(job(post="echo after"))
+    first = sim.wait_alloc("m1", "running")["ID"]
+    hog = sim.hog(memory=16384)
+    sim.preempt(first, by="11111111-1111-1111-1111-111111111111")
+    ended = sim.wait_alloc("m1", "complete")
+    assert (ended["DesiredStatus"], ended["PreemptedByAllocation"]) == ("evict", "11111111-1111-1111-1111-111111111111")
+    assert ended["DesiredDescription"] == "Preempted by alloc ID 11111111-1111-1111-1111-111111111111"
+    assert events(ended)[-3:] == ["Killing", "Terminated", "Killed"] and sim.log(first, "stopped") == "after\n"
+    assert nomad("GET", "/v1/job/m1")[1]["Status"] == "pending"
+    sim.unhog(hog)
+    assert sim.wait_alloc("m1", "running")["ID"] != first
+
+
+def test_unplaceable_update_leaves_the_old_one_running(sim: Sim, nomad: Http) -> None:
+    nomad.run(job())
+    sim.wait_alloc("m1", "running")
+    ident = nomad.run(job(res={"CPU": 100, "MemoryMB": 999999}))["EvalID"]
+    sim.wait_for(lambda c: c.store.evals[ident].get("BlockedEval"))
+    assert [(a["ClientStatus"], a["DesiredStatus"], a["JobVersion"]) for a in sim.allocs("m1")] == [
+        ("running", "run", 0)
+    ]
+    assert nomad("GET", "/v1/job/m1")[1]["Status"] == "running"
+
+
+def test_node_down_loses_and_disconnected_is_unknown() -> None:
     with Sim(nodes=2) as two:
         http = Http(two)
         http.run(job())
@@ -328,13 +369,9 @@ def test_node_down_loses_and_drain_moves() -> None:
         second = two.wait_alloc("m1", "running")
         assert two.allocs("m1")[0]["ClientStatus"] == "lost" and second["NodeID"] != first["NodeID"]
         two.set_node(first["NodeID"], status="ready")
-        two.set_node(second["NodeID"], drain=True)
-        assert two.wait_for(
-            lambda c: (
-                len([a for a in c.store.allocs.values() if a.client == "running"]) == 1 and len(c.store.allocs) == 3
-            )
-        )
         two.set_node(first["NodeID"], status="disconnected")
+        assert two.allocs("m1")[-1]["ClientStatus"] == "running"
+        two.set_node(second["NodeID"], status="disconnected")
         assert two.allocs("m1")[-1]["ClientStatus"] == "unknown"
         assert http("GET", f"/v1/client/fs/ls/{two.allocs('m1')[-1]['ID']}") == (404, "No path to node")
 
