@@ -830,6 +830,24 @@ def test_csi_claims(sim: Sim, nomad: Http, tmp_path: Path) -> None:
     assert nomad("DELETE", "/v1/volume/csi/v1/delete") == (200, "")
 
 
+def test_waiting_for_a_claim_is_deaf_to_a_stop(sim: Sim, nomad: Http, tmp_path: Path) -> None:
+    sim.client.claim_delay = 60
+    create_csi(nomad, "v1")
+    nomad.run(with_volume(job(), "csi", "v1", tmp_path / "a" / "b"))
+    first = sim.wait_alloc("m1", "running")["ID"]
+    assert (tmp_path / "a" / "b").is_symlink()
+    nomad("DELETE", "/v1/job/m1")
+    sim.wait_alloc("m1", "complete")
+    assert list(tmp_path.iterdir()) == []
+    nomad.run(with_volume(job(Meta={"start": "2"}), "csi", "v1", tmp_path / "a" / "b"))
+    second = sim.wait_alloc("m1", "pending")["ID"]
+    nomad("DELETE", "/v1/job/m1")
+    sim.wait_for(lambda c: c.store.allocs[second].desired == "stop")
+    assert sim.allocs("m1")[-1]["ClientStatus"] == "pending" and nomad("GET", "/v1/job/m1")[1]["Status"] == "dead"
+    sim.release_claims(first)
+    sim.wait_alloc("m1", "complete")
+
+
 def test_csi_missing_volume_and_plugins(sim: Sim, nomad: Http) -> None:
     spec = with_volume(job(), "csi", "v1", Path("/ws"))
     plan = nomad("POST", "/v1/job/m1/plan", {"Job": spec})[1]

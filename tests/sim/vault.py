@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -75,8 +76,7 @@ class Vault:
         self._mounts: dict[tuple[str, str], Mount] = {("", "secret"): Mount(2)}
         self._tokens: dict[str, list[str]] = {token: ["*"]}
         self._failures: list[tuple[int, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         if tls is not None:
             # the handshake is the connection's own thread's business
             self._server.socket = tls_context(*tls, client_ca).wrap_socket(
@@ -217,6 +217,15 @@ class Vault:
             "version": number,
         }
         return 404 if gone else 200, _envelope({"data": None if gone else found.fields, "metadata": metadata})
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up, or that does not trust the certificate, is no error of ours."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 def _envelope(data: Json | None) -> Json:

@@ -928,6 +928,7 @@ class Mounts:
 
     def __init__(self) -> None:
         self._links: list[tuple[Path, Path | None]] = []
+        self._made: list[Path] = []
 
     def add(self, source: Path, destination: Path) -> None:
         """Put the volume at the destination; what was there is hidden until `clear`, as a mount hides it."""
@@ -937,7 +938,9 @@ class Mounts:
         elif destination.exists():
             hidden = destination.with_name(f".{destination.name}.below-a-mount")
             destination.rename(hidden)
-        destination.parent.mkdir(parents=True, exist_ok=True)
+        for parent in reversed([p for p in destination.parents if not p.exists()]):
+            parent.mkdir()
+            self._made.append(parent)
         destination.symlink_to(source)
         self._links.append((destination, hidden))
 
@@ -948,3 +951,8 @@ class Mounts:
                 link.unlink()
             if hidden is not None and not link.exists():
                 hidden.rename(link)
+        # a container's mount points are not the host's: what was made for them goes, unless something else is in there now
+        while self._made:
+            parent = self._made.pop()
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
