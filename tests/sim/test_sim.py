@@ -845,7 +845,7 @@ def test_waiting_for_a_claim_is_deaf_to_a_stop(sim: Sim, nomad: Http, tmp_path: 
     sim.wait_for(lambda c: c.store.allocs[second].desired == "stop")
     assert sim.allocs("m1")[-1]["ClientStatus"] == "pending" and nomad("GET", "/v1/job/m1")[1]["Status"] == "dead"
     sim.release_claims(first)
-    sim.wait_alloc("m1", "complete")
+    assert events(sim.wait_alloc("m1", "complete")) == ["Received", "Killing"]
 
 
 def test_csi_missing_volume_and_plugins(sim: Sim, nomad: Http) -> None:
