@@ -63,12 +63,15 @@ static int read_secrets(struct machine *m, cJSON **ret, struct err *e)
 static int hint_volume(const struct machine *m, struct err *e)
 {
 	if (e->kind == ERR_AUTH)
-		return hint_token(m,
-				  m->options->storage == STORAGE_CSI
-					  ? "csi-write-volume, csi-read-volume and csi-mount-volume"
-					  : "host-volume-create, host-volume-read, host-volume-write and "
-					    "host-volume-delete",
-				  e);
+		return hint_token(
+			m,
+			m->options->storage == STORAGE_CSI
+				? "csi-write-volume, csi-read-volume and csi-mount-volume, and plugin { "
+				  "policy = "
+				  "\"read\" },"
+				: "host-volume-create, host-volume-read and host-volume-delete, and "
+				  "host_volume \"devpod-*\" { policy = \"write\" },",
+			e);
 	if (m->options->storage == STORAGE_CSI && strstr(e->msg, "plugin"))
 		return err_hint(e, "NOMAD_CSI_PLUGIN_ID is '%s': nomad plugin status",
 				m->options->csi_plugin_id);

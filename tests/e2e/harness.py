@@ -167,9 +167,14 @@ class Machine:
     def command(self, text: str, stdin: Stdin = b"", **more: Any) -> Done:
         return self.run("command", env={"COMMAND": text}, stdin=stdin, **more)
 
+    @property
+    def volume(self) -> str:
+        return f"devpod-{self.name}"
+
     def nothing_left(self) -> None:
-        """No job, nothing running, no container, no directory, no state file."""
+        """No job, nothing running, no volume, no container, no directory, no state file."""
         cluster = self.cluster
+        assert cluster.volume(self.volume) is None
         for job in (self.name, self.cleanup):
             assert cluster.job(job) is None, job
             cluster.wait_quiet(job)
@@ -208,6 +213,22 @@ class Cluster(ABC):
 
     @abstractmethod
     def allocs(self, name: str) -> list[Json]: ...
+
+    @abstractmethod
+    def volume(self, name: str) -> Json | None:
+        """The CSI or host volume of that name, as Nomad knows it."""
+
+    @abstractmethod
+    def backing(self, volume: Json) -> bool:
+        """The storage still has that volume's data."""
+
+    @abstractmethod
+    def delete_volume(self, name: str) -> None:
+        """By somebody else, with Nomad's own means."""
+
+    @abstractmethod
+    def gc(self) -> None:
+        """Let Nomad forget what is dead."""
 
     @abstractmethod
     def put_job(self, job: Json) -> None: ...
@@ -262,7 +283,7 @@ class SimCluster(Sim, Cluster):
         self.prepare(provider, tmp)
         self.host_dir = tmp / "machines"
         self.start()
-        self.env = {"NOMAD_ADDR": self.url, "NOMAD_HOST_DIR": str(self.host_dir)}
+        self.env = {"NOMAD_ADDR": self.url, "NOMAD_HOST_DIR": str(self.host_dir), "NOMAD_IMAGE": IMAGE}
 
     def put_job(self, job: Json) -> None:
         put_job(self.url, job)
@@ -281,6 +302,18 @@ class SimCluster(Sim, Cluster):
     def add_devcontainer(self, source: Path | None = None, **labels: str) -> str:
         mounts = [{"Source": str(source), "Destination": "/w"}] if source else []
         return self.add_container(mounts=mounts, labels={label(k): v for k, v in labels.items()})
+
+    def volume(self, name: str) -> Json | None:  # type: ignore[override]
+        return Sim.volume(self, name)
+
+    def backing(self, volume: Json) -> bool:
+        return any(path.name == (volume.get("ExternalID") or volume["ID"]) for path in self.volume_dirs())
+
+    def delete_volume(self, name: str) -> None:
+        volume = self.volume(name)
+        assert volume
+        path = f"csi/{name}" if "ExternalID" in volume else f"host/{volume['ID']}"
+        delete(f"{self.url}/v1/volume/{path}/delete")
 
     def _all(self) -> dict[str, Any]:
         return self.call(lambda c: {b.id: b for d in c.dockers.values() for b in d.containers.values()})
@@ -323,6 +356,11 @@ def sim_of(machine: Machine) -> SimCluster:
     return machine.cluster
 
 
+def delete(url: str) -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=LIMIT):
+        pass
+
+
 def put_job(url: str, job: Json) -> None:
     body = json.dumps({"Job": job}).encode()
     request = urllib.request.Request(f"{url}/v1/jobs", body, method="PUT")
@@ -352,7 +390,7 @@ class NomadCluster(Cluster):
         self.prepare(provider, tmp)
         self.url = url
         self.host_dir = Path("/var/lib/devpod-workspaces")
-        self.env = {k: v for k, v in os.environ.items() if k.startswith("NOMAD_")}
+        self.env = {**{k: v for k, v in os.environ.items() if k.startswith("NOMAD_")}, "NOMAD_IMAGE": IMAGE}
         self.boxes: list[str] = []
         self.dirs: list[Path] = []
 
@@ -394,6 +432,28 @@ class NomadCluster(Cluster):
 
         until(quiet)
 
+    def volume(self, name: str) -> Json | None:
+        status, volume = self.http("GET", f"/v1/volume/csi/{name}")
+        if status == 200:
+            return dict(volume)
+        _, found = self.http("GET", f'/v1/volumes?type=host&filter={urllib.parse.quote(f"""Name == "{name}" """)}')
+        return self.http("GET", f"/v1/volume/host/{found[0]['ID']}")[1] if found else None
+
+    def backing(self, volume: Json) -> bool:
+        if "ExternalID" not in volume:
+            return Path(volume["HostPath"]).exists()
+        (plugin,) = self.docker("ps", "-q", "--filter=name=^plugin-").split()
+        return volume["ExternalID"] in self.docker("exec", plugin, "ls", "/csi-data-dir").split()
+
+    def delete_volume(self, name: str) -> None:
+        volume = self.volume(name)
+        assert volume
+        path = f"csi/{name}" if "ExternalID" in volume else f"host/{volume['ID']}"
+        delete(f"{self.url}/v1/volume/{path}/delete")
+
+    def gc(self) -> None:
+        self.http("PUT", "/v1/system/gc")
+
     def restart(self, alloc: str) -> None:
         def again() -> bool:
             state = self.http("GET", f"/v1/allocation/{alloc}")[1]["TaskStates"]["machine"]
@@ -433,6 +493,8 @@ class NomadCluster(Cluster):
                 self.http("DELETE", f"/v1/job/{job}")
                 self.wait_quiet(job)
                 self.http("DELETE", f"/v1/job/{job}?purge=true")
+            with contextlib.suppress(AssertionError, urllib.error.HTTPError):
+                self.delete_volume(machine.volume)
             self.boxes += self.containers(machine.dir)
             self.dirs.append(machine.dir)
         for box in self.boxes:
