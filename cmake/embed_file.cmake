@@ -1,5 +1,10 @@
 # Whole-line comments and empty lines stay in the file, where they are read, and out of the job.
-file(READ "${FROM}" _text)
+string(REPLACE "|" ";" _from "${FROM}")
+set(_text "")
+foreach(_file IN LISTS _from)
+  file(READ "${_file}" _part)
+  string(APPEND _text "${_part}")
+endforeach()
 string(REGEX REPLACE "(^|\n)[ \t]*#[^\n]*" "\\1" _text "${_text}")
 string(REGEX REPLACE "\n\n+" "\n" _text "${_text}")
 string(REGEX REPLACE "^\n" "" _text "${_text}")

@@ -1,0 +1,29 @@
+#!/bin/sh
+# What the machine's script (machine.sh) knows and says.
+#
+# In the environment: DEVPOD_MACHINE_DIR, the machine's directory, the same path here and on the host.
+# DEVPOD_DOCKER_MODE: host, the client's docker through its socket; dind, a docker of the machine's own.
+# DOCKER_HOST=unix://PATH names another socket than docker's own. NOMAD_ALLOC_ID, from Nomad.
+# shellcheck disable=SC2034,SC2153 # the variables are those of all files
+dir=$DEVPOD_MACHINE_DIR docker_mode=$DEVPOD_DOCKER_MODE docker_host=$DOCKER_HOST allocation=$NOMAD_ALLOC_ID
+set -u
+umask 022
+
+root= # tests have another
+tools=$dir/.tools
+sock=/var/run/docker.sock
+case $docker_host in unix://*) sock=$(printf '%s' "$docker_host" | cut -c8-) ;; esac
+[ -n "$docker_mode" ] || docker_mode=host
+
+say() { printf 'machine: %s\n' "$*"; }
+fail() {
+	say "error: $*"
+	exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# A trap runs only between commands: what may take long runs in the background and is waited for.
+attended() {
+	"$@" &
+	wait $!
+}

@@ -1,0 +1,232 @@
+#!/bin/sh
+# What the image lacks: install it, and keep it for the next start. Functions of machine.sh.
+# shellcheck disable=SC2154 # dir, root, tools, docker_mode: machine_base.sh
+
+kept_bytes=1500000000
+package_databases='^\./(var/lib/dpkg|lib/apk|usr/lib/apk|etc/apk|var/lib/rpm|usr/lib/sysimage|var/lib/dnf)(/|$)'
+
+# Sets $lacking, what the machine must have, and $wanted, what it can do without: docker's client in host mode, which
+# DevPod installs in its own way where it is missing, and /bin/kill, which stops a machine after its inactivity timeout.
+look_for_tools() {
+	lacking='' wanted=''
+	have curl || lacking="$lacking curl"
+	have git || lacking="$lacking git"
+	[ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ] || have update-ca-certificates ||
+		lacking="$lacking ca-certificates"
+	[ -x /bin/kill ] || wanted="$wanted kill"
+	if [ "$docker_mode" = host ]; then
+		have docker || wanted="$wanted docker"
+		return 0
+	fi
+	have docker || lacking="$lacking docker"
+	have dockerd || lacking="$lacking dockerd"
+	have iptables || lacking="$lacking iptables"
+}
+
+install_missing() {
+	look_for_tools
+	[ -n "$lacking$wanted" ] || return 0
+	missing="$lacking$wanted"
+	key=$(image_key "$missing")
+	began=$(date +%s)
+	if restore_kept "$key"; then
+		look_for_tools
+		[ -n "$lacking$wanted" ] || return 0
+	fi
+	say "installing:$lacking$wanted"
+	# shellcheck disable=SC2086 # words
+	if ! install_packages $lacking $wanted && [ -n "$lacking" ] && [ -n "$wanted" ]; then
+		install_packages $lacking
+	fi
+	look_for_tools
+	[ -z "$lacking" ] ||
+		fail "the image lacks:$lacking, and it could not be installed; use an image that has it, or give the machine a network"
+	[ -z "$wanted" ] || say "warning: the image lacks:$wanted, and it could not be installed"
+	case " $missing " in *" curl "*) keep_curl ;; esac
+	attended keep_installed "$key" "$began"
+}
+
+install_packages() {
+	if have apt-get; then
+		apt_install "$@"
+	elif have apk; then
+		attended apk_install "$@"
+	elif have dnf; then
+		rpm_install dnf "$@"
+	elif have microdnf; then
+		rpm_install microdnf "$@"
+	else
+		say "no apt-get, apk, dnf or microdnf in this image"
+		return 1
+	fi
+}
+
+apt_install() {
+	export DEBIAN_FRONTEND=noninteractive
+	attended apt-get -qq -o Acquire::Languages=none update || return 1
+	packages=''
+	for tool in "$@"; do
+		case $tool in
+		docker) tool=$(apt_client) ;;
+		dockerd) tool=docker.io ;;
+		kill) tool=procps ;;
+		esac
+		packages="$packages $tool"
+	done
+	# Packages start their services: dockerd is started here or not at all. A container that loses its power loses its file
+	# system with it, so dpkg need not wait for the disk.
+	policy=/usr/sbin/policy-rc.d
+	if ! [ -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+	else
+		policy=''
+	fi
+	# shellcheck disable=SC2086 # words
+	attended apt-get -qq install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io $packages
+	installed=$?
+	[ -z "$policy" ] || rm -f "$policy"
+	return $installed
+}
+
+# Newer Debians have the client in a package of its own, where docker.io only recommends it.
+apt_client() {
+	if apt-cache show docker-cli >/dev/null 2>&1; then
+		echo docker-cli
+	else
+		echo docker.io
+	fi
+}
+
+apk_install() {
+	packages=''
+	for tool in "$@"; do
+		case $tool in
+		docker) tool=docker-cli ;;
+		dockerd) tool=docker ;;
+		kill) tool=procps ;;
+		esac
+		packages="$packages $tool"
+	done
+	# shellcheck disable=SC2086 # words
+	apk add --quiet --no-cache $packages
+}
+
+# rpm_install MANAGER TOOL...
+rpm_install() {
+	manager=$1
+	shift
+	packages=''
+	for tool in "$@"; do
+		case $tool in
+		docker)
+			# Fedora's; an older one has the client only together with the daemon
+			tool=moby-engine
+			[ -z "$("$manager" -q repoquery docker-cli 2>/dev/null)" ] || tool=docker-cli
+			;;
+		dockerd) tool=moby-engine ;;
+		kill) tool=util-linux ;;
+		esac
+		packages="$packages $tool"
+	done
+	# shellcheck disable=SC2086 # words
+	attended "$manager" -y install $packages >/dev/null
+}
+
+# The task `stopped` and the clean-up start from the bare image and may have no network: leave them a curl.
+keep_curl() {
+	have ldd || return 0
+	libraries=$tools/lib
+	rm -rf "$tools/curl" "$libraries"
+	mkdir -p "$libraries"
+	cp "$(command -v curl)" "$tools/curl" || return 0
+	ldd "$tools/curl" | sed -n 's/.*=> *\(\/[^ ]*\).*/\1/p' | while read -r library; do
+		cp "$library" "$libraries/"
+	done
+}
+
+# The name of the image's state that what is kept belongs to: its distribution, its packages, and what it lacks. Nothing
+# where there is no package database.
+image_key() {
+	set -- "$1" "$root/var/lib/dpkg/status" "$root/lib/apk/db/installed" "$root/usr/lib/apk/db/installed" \
+		"$root/var/lib/rpm/rpmdb.sqlite" "$root/var/lib/rpm/Packages" "$root/usr/lib/sysimage/rpm/rpmdb.sqlite"
+	key_of=$1
+	shift
+	for database in "$@"; do
+		if [ -s "$database" ] && have sha256sum; then
+			{
+				echo "$key_of"
+				uname -m
+				cat "$root/etc/os-release" "$database" 2>/dev/null
+			} | sha256sum | cut -c1-64
+			return
+		fi
+	done
+}
+
+# The regular files, links and directories below the root that have changed since the second $1, with those of the
+# package database last. An inode's ctime is the one stamp that a package manager does not set; what is on another
+# device than the root is mounted and not the image's.
+changed_since() {
+	cd "$root/" && find . -xdev \( -path "./proc" -o -path "./sys" -o -path "./dev" -o -path "./run" -o -path "./var/run" \
+		-o -path "./tmp" -o -path "./var/tmp" -o -path "./var/cache" -o -path "./var/log" -o -path "./var/lib/apt/lists" \
+		-o -path ".$dir" \) -prune -o \( -type f -o -type l -o -type d \) -exec stat -c '%d %Z %s %n' {} + |
+		awk -v since="$1" 'NR == 1 { device = $1 }
+			$1 == device && $2 >= since { size = $3; sub(/^[0-9]+ [0-9]+ [0-9]+ /, ""); print size " " $0 }'
+}
+
+# keep_installed KEY SECOND: everything that has changed since goes into $tools/kept. Files and package database are apart:
+# until the files are seen to work, the database must not say that they are there.
+keep_installed() {
+	if [ -z "$1" ] || ! have find || ! have awk || ! have tar; then
+		return 0
+	fi
+	new=$tools/kept.new
+	rm -rf "$new"
+	mkdir -p "$new" || return 0
+	changed_since "$2" >"$new/changed"
+	if [ "$(awk '{ sum += $1 } END { print sum + 0 }' "$new/changed")" -gt "$kept_bytes" ]; then
+		say "warning: what was installed is more than $kept_bytes bytes and is not kept for the next start"
+	else
+		cut -d ' ' -f 2- "$new/changed" | grep -vE "$package_databases" >"$new/files"
+		cut -d ' ' -f 2- "$new/changed" | grep -E "$package_databases" >"$new/packages"
+		if pack files && pack packages && printf '%s\n' "$1" >"$new/key" && rm -f "$new/changed" "$new/files" "$new/packages" &&
+			rm -rf "$tools/kept" && mv "$new" "$tools/kept"; then
+			return 0
+		fi
+		say "warning: what was installed could not be kept for the next start"
+	fi
+	rm -rf "$new"
+}
+
+# Not every busybox's tar can read a list, nor append: all names are arguments.
+pack() (
+	IFS='
+'
+	set -f
+	# shellcheck disable=SC2046 # a word is a line
+	tar -C "$root/" -cf "$new/$1.tar" --no-recursion $(cat "$new/$1")
+)
+
+# restore_kept KEY: false when there is nothing of use; then the image is as it was, but for files that no package owns.
+restore_kept() {
+	kept=$tools/kept kept_key=''
+	rm -rf "$kept.new"
+	[ -f "$kept/key" ] && read -r kept_key <"$kept/key"
+	if [ -n "$1" ] && [ "$kept_key" = "$1" ] && have tar; then
+		attended tar -C "$root/" -xpf "$kept/files.tar" && tools_run && attended tar -C "$root/" -xpf "$kept/packages.tar" &&
+			return 0
+		say "warning: what was kept of the last installation does not work and is removed"
+	fi
+	rm -rf "$kept"
+	return 1
+}
+
+# Each that was missing says its version.
+tools_run() {
+	for tool in $missing; do
+		case $tool in
+		ca-certificates | kill) ;;
+		*) "$tool" --version >/dev/null 2>&1 || return 1 ;;
+		esac
+	done
+}
