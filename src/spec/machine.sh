@@ -35,8 +35,6 @@ update_certificates() {
 
 run() {
 	trap 'exit 0' TERM INT HUP
-	# one log, in order; the provider follows stdout
-	exec 2>&1
 	case $docker_mode in
 	host) [ -S "$sock" ] || fail "$sock is no socket: does docker on this client listen there?" ;;
 	dind) ;;
@@ -60,6 +58,8 @@ run() {
 	done
 }
 
+# one log, in order; the provider follows stdout
+exec 2>&1
 case "$1" in
 run | stopped | delete) "$1" ;;
 *) fail "unknown part '$1'" ;;

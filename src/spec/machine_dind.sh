@@ -124,7 +124,7 @@ start_dind() {
 		attended sleep 0.05
 	done
 	# dockerd takes the connection at once and answers when it is up
-	if ! attended docker_api 600 GET /_ping 200 >/dev/null 2>&1; then
+	if ! attended docker_api 600 GET /_ping 200 >/dev/null; then
 		kill "$dockerd" 2>/dev/null
 		stay_with_dind
 	fi

@@ -14,7 +14,8 @@ find_curl() {
 	fi
 }
 
-# docker_api SECONDS METHOD PATH STATUS...: the reply on stdout when its status is one of these; false otherwise.
+# docker_api SECONDS METHOD PATH STATUS...: the reply on stdout when its status is one of these; otherwise said on stderr,
+# and false.
 docker_api() {
 	seconds=$1 method=$2 path=$3
 	shift 3
@@ -28,7 +29,7 @@ docker_api() {
 			return 0
 		fi
 	done
-	say "error: docker: $method $path: HTTP $status"
+	say "error: docker: $method $path: HTTP $status: $(printf '%s\n' "$reply" | sed '$d')" >&2
 	return 1
 }
 

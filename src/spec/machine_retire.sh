@@ -6,10 +6,7 @@
 # This machine's containers, an object a line: those with a mount out of its directory, or of a compose project in it; not
 # Nomad's own.
 devcontainers() {
-	list=$(docker_api 30 GET '/containers/json?all=1' 200) || {
-		printf '%s\n' "$list"
-		return 1
-	}
+	list=$(docker_api 30 GET '/containers/json?all=1' 200) || return 1
 	printf '%s\n' "$list" | split_containers |
 		grep -F -e "\"Source\":\"$dir/" -e "\"Source\":\"$dir\"" -e "\"com.docker.compose.project.working_dir\":\"$dir/" |
 		grep -v -F '"com.hashicorp.nomad.alloc_id"'
@@ -22,7 +19,7 @@ for_each() {
 	shift 4
 	jobs_started=
 	for name in $names; do
-		docker_api "$seconds" "$method" "$prefix$name$suffix" "$@" &
+		docker_api "$seconds" "$method" "$prefix$name$suffix" "$@" >/dev/null &
 		jobs_started="$jobs_started $!"
 	done
 	failed=0
@@ -33,7 +30,7 @@ for_each() {
 }
 
 find_devcontainers() {
-	found=$(devcontainers) || fail "docker on this client does not tell its containers: $found"
+	found=$(devcontainers) || fail "docker on this client does not tell its containers"
 	names=$(printf '%s\n' "$found" | container_ids)
 }
 
@@ -81,14 +78,14 @@ delete_projects() {
 	projects=$(sort -u "$tools/projects")
 	for project in $projects; do
 		of_project="filters=%7B%22label%22%3A%5B%22com.docker.compose.project%3D$project%22%5D%7D"
-		left=$(docker_api 30 GET "/containers/json?all=1&$of_project" 200) || fail "docker does not tell its containers: $left"
+		left=$(docker_api 30 GET "/containers/json?all=1&$of_project" 200) || fail "docker on this client does not tell its containers"
 		[ "$left" = '[]' ] || continue
-		list=$(docker_api 30 GET "/networks?$of_project" 200) || fail "docker does not tell its networks: $list"
+		list=$(docker_api 30 GET "/networks?$of_project" 200) || fail "docker on this client does not tell its networks"
 		names=$(printf '%s\n' "$list" | sed 's/{"Name":"/\
 &/g' | sed -n 's/^{"Name":"[^"]*","Id":"\([0-9a-f]\{64\}\)".*/\1/p')
 		# 403, 409: used by a container that came meanwhile
 		for_each 60 DELETE /networks/ '' 204 403 404 409 || fail "a network of the compose project $project could not be removed"
-		list=$(docker_api 30 GET "/volumes?$of_project" 200) || fail "docker does not tell its volumes: $list"
+		list=$(docker_api 30 GET "/volumes?$of_project" 200) || fail "docker on this client does not tell its volumes"
 		names=$(printf '%s\n' "$list" | sed 's/"Mountpoint":"/\
 &/g' | sed -n 's/^"Mountpoint":"[^"]*","Name":"\([A-Za-z0-9][A-Za-z0-9_.-]*\)".*/\1/p')
 		for_each 60 DELETE /volumes/ '' 204 404 409 || fail "a volume of the compose project $project could not be removed"
