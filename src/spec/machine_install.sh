@@ -3,6 +3,7 @@
 # shellcheck disable=SC2154 # dir, root, tools, docker_mode: machine_base.sh
 
 kept_bytes=1500000000
+linked_bytes=5000000
 package_databases='^\./(var/lib/dpkg|lib/apk|usr/lib/apk|etc/apk|var/lib/rpm|usr/lib/sysimage|var/lib/dnf)(/|$)'
 
 # Sets $lacking, what the machine must have, and $wanted, what it can do without: docker's client in host mode, which
@@ -29,9 +30,13 @@ install_missing() {
 	missing="$lacking$wanted"
 	key=$(image_key "$missing")
 	began=$(date +%s)
+	restored=false
 	if restore_kept "$key"; then
+		restored=true
 		look_for_tools
-		[ -n "$lacking$wanted" ] || return 0
+		if [ -z "$lacking" ] && [ "$wanted" = "$(cat "$tools/kept/without")" ]; then
+			return 0
+		fi
 	fi
 	say "installing:$lacking$wanted"
 	# shellcheck disable=SC2086 # words
@@ -43,7 +48,7 @@ install_missing() {
 		fail "the image lacks:$lacking, and it could not be installed; use an image that has it, or give the machine a network"
 	[ -z "$wanted" ] || say "warning: the image lacks:$wanted, and it could not be installed"
 	case " $missing " in *" curl "*) keep_curl ;; esac
-	attended keep_installed "$key" "$began"
+	$restored || attended keep_installed "$key" "$began"
 }
 
 install_packages() {
@@ -163,39 +168,57 @@ image_key() {
 	done
 }
 
-# The regular files, links and directories below the root that have changed since the second $1, with those of the
-# package database last. An inode's ctime is the one stamp that a package manager does not set; what is on another
-# device than the root is mounted and not the image's.
+# The regular files, links and directories below the root that have changed since the second $1, each behind its size;
+# no caches, logs or documentation. An inode's ctime is the one stamp that a package manager does not set; what is on
+# another device than the root is mounted and not the image's.
 changed_since() {
 	cd "$root/" && find . -xdev \( -path "./proc" -o -path "./sys" -o -path "./dev" -o -path "./run" -o -path "./var/run" \
 		-o -path "./tmp" -o -path "./var/tmp" -o -path "./var/cache" -o -path "./var/log" -o -path "./var/lib/apt/lists" \
-		-o -path ".$dir" \) -prune -o \( -type f -o -type l -o -type d \) -exec stat -c '%d %Z %s %n' {} + |
+		-o -path "./usr/share/doc" -o -path "./usr/share/man" -o -path "./usr/share/locale" -o -path ".$dir" \) -prune \
+		-o \( -type f -o -type l -o -type d \) -exec stat -c '%d %Z %s %n' {} + |
 		awk -v since="$1" 'NR == 1 { device = $1 }
 			$1 == device && $2 >= since { size = $3; sub(/^[0-9]+ [0-9]+ [0-9]+ /, ""); print size " " $0 }'
 }
 
-# keep_installed KEY SECOND: everything that has changed since goes into $tools/kept. Files and package database are apart:
-# until the files are seen to work, the database must not say that they are there.
+# keep_installed KEY SECOND: what has changed since goes into $tools/kept:
+#   key           the image's state that it belongs to
+#   without       what could not be installed
+#   files.tar     the files
+#   large/        large programs, linked to instead of copied at a start: docker's are most of it all, and only root, who
+#                 can enter the machine's directory, has a use for them
+#   packages.tar  the package database: not before the files are seen to work may it say that they are there
 keep_installed() {
 	if [ -z "$1" ] || ! have find || ! have awk || ! have tar; then
 		return 0
 	fi
 	new=$tools/kept.new
 	rm -rf "$new"
-	mkdir -p "$new" || return 0
+	mkdir -p "$new/large" || return 0
 	changed_since "$2" >"$new/changed"
 	if [ "$(awk '{ sum += $1 } END { print sum + 0 }' "$new/changed")" -gt "$kept_bytes" ]; then
 		say "warning: what was installed is more than $kept_bytes bytes and is not kept for the next start"
+	elif keep_changed && printf '%s\n' "$1" >"$new/key" && rm -rf "$tools/kept" && mv "$new" "$tools/kept"; then
+		return 0
 	else
-		cut -d ' ' -f 2- "$new/changed" | grep -vE "$package_databases" >"$new/files"
-		cut -d ' ' -f 2- "$new/changed" | grep -E "$package_databases" >"$new/packages"
-		if pack files && pack packages && printf '%s\n' "$1" >"$new/key" && rm -f "$new/changed" "$new/files" "$new/packages" &&
-			rm -rf "$tools/kept" && mv "$new" "$tools/kept"; then
-			return 0
-		fi
 		say "warning: what was installed could not be kept for the next start"
 	fi
 	rm -rf "$new"
+}
+
+keep_changed() {
+	printf '%s\n' "$wanted" >"$new/without"
+	for list in linked files packages; do
+		: >"$new/$list"
+	done
+	awk -v size="$linked_bytes" -v databases="$package_databases" -v to="$new/" '{
+			large = $1 > size
+			sub(/^[0-9]+ /, "")
+			print >(to ($0 ~ databases ? "packages" : large && /\/(s?bin|libexec)\// ? "linked" : "files"))
+		}' "$new/changed"
+	while read -r file; do
+		mkdir -p "$new/large/$(dirname "$file")" && cp -p "$root/$file" "$new/large/$file" || return 1
+	done <"$new/linked"
+	pack files && pack packages && rm -f "$new/changed" "$new/files" "$new/packages"
 }
 
 # Not every busybox's tar can read a list, nor append: all names are arguments.
@@ -213,12 +236,26 @@ restore_kept() {
 	rm -rf "$kept.new"
 	[ -f "$kept/key" ] && read -r kept_key <"$kept/key"
 	if [ -n "$1" ] && [ "$kept_key" = "$1" ] && have tar; then
-		attended tar -C "$root/" -xpf "$kept/files.tar" && tools_run && attended tar -C "$root/" -xpf "$kept/packages.tar" &&
-			return 0
+		attended tar -C "$root/" -xpf "$kept/files.tar" && link_large && tools_run &&
+			attended tar -C "$root/" -xpf "$kept/packages.tar" && return 0
 		say "warning: what was kept of the last installation does not work and is removed"
+		unlink_large
 	fi
 	rm -rf "$kept"
 	return 1
+}
+
+link_large() {
+	while read -r file; do
+		ln -sf "$kept/large/$file" "$root/$file" || return 1
+	done <"$kept/linked"
+}
+
+# A package manager would write through the links.
+unlink_large() {
+	while read -r file; do
+		rm -f "$root/$file"
+	done <"$kept/linked"
 }
 
 # Each that was missing says its version.

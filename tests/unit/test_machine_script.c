@@ -231,7 +231,7 @@ static void image_key_tells_images_apart(void **state)
 
 /* An image without `hc-tool`; what an installation makes; a new container of the image. */
 #define IMAGE                                                                                                \
-	"umask 077; tools=$PWD.tools root=$PWD/image missing=hc-tool; bare() { rm -rf \"$root\"; "           \
+	"umask 077; tools=$PWD.tools root=$PWD/image missing=hc-tool wanted=; bare() { rm -rf \"$root\"; "   \
 	"mkdir -p \"$root/bin\" \"$root/var/lib/dpkg\" \"$root/var/cache\"; cd \"$root\"; "                  \
 	"echo before >var/lib/dpkg/status; }; PATH=$root/bin:$PATH; trap \"rm -rf $tools\" EXIT; bare; "     \
 	"began=$(date +%s); "
@@ -244,9 +244,24 @@ static void image_key_tells_images_apart(void **state)
 static void what_was_installed_is_kept(void **state)
 {
 	(void)state;
-	function_says(IMAGE INSTALL("0") "restore_kept KEY && " SHOW
-					 "; ls \"$tools/kept\"; stat -c %a bin/hc-tool",
-		      0, "a link\nhc-tool\nafter\nkept\nfiles.tar\nkey\npackages.tar\n755\n");
+	function_says(
+		IMAGE INSTALL("0") "restore_kept KEY && " SHOW "; ls \"$tools/kept\"; stat -c %a bin/hc-tool",
+		0,
+		"a link\nhc-tool\nafter\nkept\nfiles.tar\nkey\nlarge\nlinked\npackages.tar\nwithout\n755\n");
+}
+
+static void a_large_program_is_linked_to(void **state)
+{
+	(void)state;
+	function_says(IMAGE "linked_bytes=10; " INSTALL(
+			      "0") "restore_kept KEY && ls bin; "
+				   "[ \"$(readlink bin/hc-tool)\" = \"$tools/kept/large/./bin/hc-tool\" ] && "
+				   "echo linked; hc-tool && echo runs",
+		      0, "a link\nhc-tool\nlinked\nruns\n");
+	function_says(
+		IMAGE "linked_bytes=10; " INSTALL("1") "restore_kept KEY || " SHOW, 0,
+		"machine: warning: what was kept of the last installation does not work and is removed\n"
+		"a link\nbefore\n");
 }
 
 static void kept_of_another_image_goes(void **state)
@@ -311,6 +326,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(cgroup_v1_is_left_alone),
 	cmocka_unit_test(image_key_tells_images_apart),
 	cmocka_unit_test(what_was_installed_is_kept),
+	cmocka_unit_test(a_large_program_is_linked_to),
 	cmocka_unit_test(kept_of_another_image_goes),
 	cmocka_unit_test(kept_that_does_not_run_goes),
 	cmocka_unit_test(half_kept_is_not_used),
