@@ -38,6 +38,13 @@ install_missing() {
 			return 0
 		fi
 	fi
+	install_tools
+	case " $missing " in *" curl "*) keep_curl ;; esac
+	$restored || attended keep_installed "$key" "$began"
+}
+
+# Also what hack/machine-image makes an image with.
+install_tools() {
 	say "installing:$lacking$wanted"
 	# shellcheck disable=SC2086 # words
 	if ! install_packages $lacking $wanted && [ -n "$lacking" ] && [ -n "$wanted" ]; then
@@ -47,8 +54,6 @@ install_missing() {
 	[ -z "$lacking" ] ||
 		fail "the image lacks:$lacking, and it could not be installed; use an image that has it, or give the machine a network"
 	[ -z "$wanted" ] || say "warning: the image lacks:$wanted, and it could not be installed"
-	case " $missing " in *" curl "*) keep_curl ;; esac
-	$restored || attended keep_installed "$key" "$began"
 }
 
 install_packages() {
@@ -87,7 +92,7 @@ apt_install() {
 		policy=''
 	fi
 	# shellcheck disable=SC2086 # words
-	attended apt-get -qq install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io $packages
+	attended apt-get -qq install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io $packages >/dev/null
 	installed=$?
 	[ -z "$policy" ] || rm -f "$policy"
 	return $installed
