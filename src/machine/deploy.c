@@ -196,18 +196,21 @@ static int deploy(struct machine *m, const struct sight *s, struct err *e)
 		.storage = data->storage,
 		.expect_data = data->ready && data->storage == STORAGE_EPHEMERAL,
 	};
-	int failed = is_new ? storage_make(m, &rq, e) : storage_grow(m, &rq, s->volume, e);
-	bool made = !failed;
-	if (!failed)
-		failed = launch(m, &rq, s, e);
-	/* somebody else's now; otherwise it may have been registered although the reply never came: the stamp
-	 * tells */
-	if (failed && e->kind != ERR_CONFLICT) {
-		if (is_new && !made)
+	if ((is_new ? storage_make(m, &rq, e) : storage_grow(m, &rq, s->volume, e)) < 0) {
+		if (is_new && storage_may_be_made(e)) {
 			storage_settle(m, &rq);
-		roll_back(m, stamp, is_new);
+			roll_back(m, stamp, true);
+		}
+		return -1;
 	}
-	return failed;
+	/* a conflict: it is somebody else's now; otherwise it may have been registered although the reply
+	 * never came: the stamp tells */
+	if (launch(m, &rq, s, e) < 0) {
+		if (e->kind != ERR_CONFLICT)
+			roll_back(m, stamp, is_new);
+		return -1;
+	}
+	return 0;
 }
 
 /* For people. */
@@ -292,7 +295,7 @@ static int start_dead(struct machine *m, struct sight *s, struct err *e)
 			return -1;
 	}
 	if (check_modes(m, &s->data, e) < 0 || check_volume(m, s, e) < 0 ||
-	    storage_wait_free(m, s->data.storage, e) < 0 || node_ready(m, &s->data, e) < 0)
+	    storage_wait_usable(m, s, e) < 0 || node_ready(m, &s->data, e) < 0)
 		return -1;
 	tell_last_end(m, s);
 	return deploy(m, s, e);

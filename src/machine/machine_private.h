@@ -111,12 +111,15 @@ int node_ready(struct machine *m, struct state *data, struct err *e) MUST_CHECK;
 int storage_look(struct machine *m, struct sight *s, struct err *e) MUST_CHECK;
 /** storage_make() - a new machine's volume. */
 int storage_make(struct machine *m, const struct spec_request *rq, struct err *e) MUST_CHECK;
+/** storage_may_be_made() - of storage_make()'s error: nobody has said that there is none. */
+bool storage_may_be_made(const struct err *e);
 /** storage_grow() - to what the options say, where that is more; what the plugin cannot do is told as a
  * warning. */
 int storage_grow(struct machine *m, const struct spec_request *rq, const cJSON *volume,
 		 struct err *e) MUST_CHECK;
-/** storage_wait_free() - a claim outlives its allocation by a moment. */
-int storage_wait_free(struct machine *m, enum options_storage storage, struct err *e) MUST_CHECK;
+/** storage_wait_usable() - a claim outlives its allocation by a moment, and a host volume is not there at
+ * once. */
+int storage_wait_usable(struct machine *m, const struct sight *s, struct err *e) MUST_CHECK;
 /** storage_remove() - wait until no job uses it, then delete it. Absent is a success. */
 int storage_remove(struct machine *m, enum options_storage storage, struct err *e) MUST_CHECK;
 /** storage_settle() - after storage_make() was cut short: wait until Nomad is done with it. */

@@ -62,23 +62,30 @@ static int read_secrets(struct machine *m, cJSON **ret, struct err *e)
 
 static int hint_volume(const struct machine *m, struct err *e)
 {
-	if (e->kind == ERR_AUTH)
-		return hint_token(
-			m,
-			m->options->storage == STORAGE_CSI
-				? "csi-write-volume, csi-read-volume and csi-mount-volume, and plugin { "
-				  "policy = "
-				  "\"read\" },"
-				: "host-volume-create, host-volume-read and host-volume-delete, and "
-				  "host_volume \"devpod-*\" { policy = \"write\" },",
-			e);
-	if (m->options->storage == STORAGE_CSI && strstr(e->msg, "plugin"))
+	if (e->kind != ERR_AUTH)
+		return -1;
+	return hint_token(
+		m,
+		m->options->storage == STORAGE_CSI
+			? "csi-write-volume, csi-read-volume and csi-mount-volume, and plugin { policy = "
+			  "\"read\" },"
+			: "host-volume-create, host-volume-read and host-volume-delete, and host_volume "
+			  "\"devpod-*\" { policy = \"write\" },",
+		e);
+}
+
+static int hint_plugin(const struct machine *m, struct err *e)
+{
+	if (e->kind != ERR_REMOTE)
+		return hint_volume(m, e);
+	if (m->options->storage == STORAGE_CSI)
 		return err_hint(e, "NOMAD_CSI_PLUGIN_ID is '%s': nomad plugin status",
 				m->options->csi_plugin_id);
-	if (m->options->storage == STORAGE_HOST_VOLUME && strstr(e->msg, "plugin"))
-		return err_hint(e, "NOMAD_HOST_VOLUME_PLUGIN is '%s', and Nomad must be 1.10 or later",
-				m->options->host_volume_plugin);
-	return -1;
+	return err_hint(
+		e,
+		"a node in reach needs the plugin '%s' (NOMAD_HOST_VOLUME_PLUGIN; Nomad 1.10 or later), and "
+		"must meet NOMAD_CONSTRAINTS_JSON",
+		m->options->host_volume_plugin);
 }
 
 int storage_look(struct machine *m, struct sight *s, struct err *e)
@@ -127,34 +134,51 @@ static int make_csi(struct machine *m, const struct spec_request *rq, struct err
 		return -1;
 	if (secrets)
 		json_put(volume, "Secrets", TAKE(secrets));
-	return nomad_csi_volume_create(m->nomad, volume, e) < 0 ? hint_volume(m, e) : 0;
+	return nomad_csi_volume_create(m->nomad, volume, e) < 0 ? hint_plugin(m, e) : 0;
 }
 
-/* Nomad makes a second one of that name when two ask at once: the oldest stays. */
+/* Nomad makes a second one of that name, on another node, when two ask at once: the oldest stays. */
 static int make_host_volume(struct machine *m, const struct spec_request *rq, struct err *e)
 {
 	AUTO(json_freep) cJSON *volume = spec_volume(rq), *made = NULL, *oldest = NULL;
+	AUTO(err_clear) struct err unasked = ERR_INIT;
 
-	if (nomad_host_volume_create(m->nomad, volume, &made, e) < 0 ||
-	    nomad_host_volume_find(m->nomad, json_str(volume, "Name"), &oldest, e) < 0)
-		return hint_volume(m, e);
+	int failed = nomad_host_volume_create(m->nomad, volume, &made, e);
+	if (failed && e->kind != ERR_REMOTE)
+		return hint_plugin(m, e);
+	if (nomad_host_volume_find(m->nomad, json_str(volume, "Name"), &oldest, failed ? &unasked : e) < 0)
+		return -1;
+	/* on the same node, the second is refused */
+	if (failed && !oldest)
+		return hint_plugin(m, e);
+	err_clear(e);
 	const char *ours = json_str(made, "ID"), *stays = json_str(oldest, "ID");
-	if (!ours || !stays)
-		return err_set(e, ERR_REMOTE, "Nomad names a volume without an ID");
-	if (!text_eq(stays, ours) && nomad_host_volume_delete(m->nomad, ours, e) < 0)
+	if (!stays)
+		return err_set(e, ERR_REMOTE, "Nomad does not know the volume that it has made");
+	if (ours && !text_eq(stays, ours) && nomad_host_volume_delete(m->nomad, ours, e) < 0)
 		return -1;
 	return nomad_host_volume_wait_ready(m->nomad, stays, READY_MS, e);
 }
 
-int storage_wait_free(struct machine *m, enum options_storage storage, struct err *e)
+int storage_wait_usable(struct machine *m, const struct sight *s, struct err *e)
 {
-	AUTO(freep) char *id = spec_volume_id(m->options->machine_id);
+	const char *id = json_str(s->volume, "ID");
+	int failed = 0;
 
-	if (storage != STORAGE_CSI || nomad_csi_volume_wait_free(m->nomad, id, CLAIM_MS, e) == 0)
+	if (id && s->data.storage == STORAGE_CSI)
+		failed = nomad_csi_volume_wait_free(m->nomad, id, CLAIM_MS, e);
+	else if (id)
+		failed = nomad_host_volume_wait_ready(m->nomad, id, READY_MS, e);
+	if (!failed)
 		return 0;
-	if (e->kind != ERR_CONFLICT)
-		return hint_volume(m, e);
-	return err_hint(e, "see who has it: nomad volume status %s", id);
+	if (e->kind == ERR_CONFLICT)
+		return err_hint(e, "see who has it: nomad volume status %s", id);
+	return hint_volume(m, e);
+}
+
+bool storage_may_be_made(const struct err *e)
+{
+	return e->kind == ERR_CONNECT || e->kind == ERR_TIMEOUT || e->kind == ERR_INTERRUPTED;
 }
 
 int storage_make(struct machine *m, const struct spec_request *rq, struct err *e)
@@ -209,7 +233,8 @@ int storage_remove(struct machine *m, enum options_storage storage, struct err *
 		log_warn("%s; the secrets that the volume was made with are used", e->msg);
 		err_clear(e);
 	}
-	int failed = storage_wait_free(m, storage, e);
+	AUTO(freep) char *id = spec_volume_id(m->options->machine_id);
+	int failed = storage == STORAGE_CSI ? nomad_csi_volume_wait_free(m->nomad, id, CLAIM_MS, e) : 0;
 	while (!failed && (failed = remove_volume(m, storage, secrets, e)) < 0 && e->kind == ERR_CONFLICT &&
 	       clock_left(deadline)) {
 		err_clear(e);
@@ -218,7 +243,7 @@ int storage_remove(struct machine *m, enum options_storage storage, struct err *
 	if (!failed)
 		return 0;
 	hint_volume(m, e);
-	return err_wrap(e, "delete the volume devpod-%s", m->options->machine_id);
+	return err_wrap(e, "delete the volume %s", id);
 }
 
 void storage_settle(struct machine *m, const struct spec_request *rq)

@@ -46,7 +46,7 @@ run() {
 	install_missing
 	trust_certificates
 	# DevPod 0.6.15 installs its daemon only where there is systemd or this directory
-	mkdir -p /etc/init.d 2>/dev/null || say "warning: /etc/init.d cannot be made"
+	mkdir -p "$root/etc/init.d" 2>/dev/null || say "warning: /etc/init.d cannot be made"
 	[ "$docker_mode" = host ] || start_dind
 	say ready
 	if [ "$docker_mode" = dind ]; then

@@ -3,13 +3,13 @@
 #
 # In the environment: DEVPOD_MACHINE_DIR, the machine's directory, the same path here and on the host.
 # DEVPOD_DOCKER_MODE: host, the client's docker through its socket; dind, a docker of the machine's own.
-# DOCKER_HOST=unix://PATH names another socket than docker's own. NOMAD_ALLOC_ID, from Nomad.
+# DOCKER_HOST=unix://PATH names another socket than docker's own. NOMAD_ALLOC_ID, from Nomad. DEVPOD_TEST_ROOT: where tests,
+# which are in no container, have what is changed outside that directory.
 # shellcheck disable=SC2034,SC2153 # the variables are those of all files
-dir=$DEVPOD_MACHINE_DIR docker_mode=$DEVPOD_DOCKER_MODE docker_host=$DOCKER_HOST allocation=$NOMAD_ALLOC_ID
+dir=$DEVPOD_MACHINE_DIR docker_mode=$DEVPOD_DOCKER_MODE docker_host=$DOCKER_HOST allocation=$NOMAD_ALLOC_ID root=$DEVPOD_TEST_ROOT
 set -u
 umask 022
 
-root= # tests have another
 tools=$dir/.tools
 sock=/var/run/docker.sock
 case $docker_host in unix://*) sock=$(printf '%s' "$docker_host" | cut -c8-) ;; esac

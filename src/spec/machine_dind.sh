@@ -5,12 +5,12 @@
 # whatever cause, so do dockerd and its containers. What lasts is the data root, $dir/docker.
 # shellcheck disable=SC2154 # dir, tools, sock, allocation: machine_base.sh
 
-dockerd_log=/var/log/devpod-dockerd.log
+dockerd_log=$root/var/log/devpod-dockerd.log
 dockerd_log_bytes=1000000
 dockerd_stop_seconds=20 # of the 30 that Nomad gives the task; docker gives a container 10
 # Neither outlives the container: a dockerd that was killed must not be taken for running by the next one.
-dockerd_pid_file=/var/run/docker.pid
-dockerd_exec_root=/var/run/docker
+dockerd_pid_file=$root/var/run/docker.pid
+dockerd_exec_root=$root/var/run/docker
 
 # divide_cgroup ROOT PATH: let the cgroup PATH below ROOT, which is the task's, have children with limits of their own.
 # With cgroup v2 it may not have processes of its own then: they go into a child. Nomad's limits are the task's cgroup's and

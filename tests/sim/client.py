@@ -18,16 +18,25 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import process
+from .docker import FakeDocker
 from .state import SECOND, Alloc, Json, Node, Store, go_duration, now_ns, rfc3339
 from .volumes import ClaimBusy, ClaimError, Mounts, Volumes
 
-if TYPE_CHECKING:
-    from .docker import FakeDocker
-
-STAND_INS = ("update-ca-certificates", "apt-get", "apk", "dnf")
+DOCKERD = """#!/bin/sh
+# the data root is the simulator's business; the socket shows while this runs
+printf "%s\\n" "dockerd $*" >>"{calls}"
+while [ $# -gt 0 ]; do
+	case $1 in --host) sock=$(printf %s "$2" | cut -c8-) ;; --data-root) mkdir -p "$2" ;; esac
+	shift
+done
+trap 'rm -f "$sock"; exit 0' TERM
+ln -sf "$NOMAD_SIM_DOCKERD" "$sock"
+while :; do sleep 86400 & wait $!; done
+"""
+STAND_INS = ("update-ca-certificates", "apt-get", "apk", "dnf", "docker", "mount", "iptables", "ip6tables")
 
 _EVENT: Json = {
     "DiskLimit": 0,
@@ -262,11 +271,24 @@ class TaskRunner:
             env[key] = self._interpolate(value, env, meta)
         path = env.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         env["PATH"] = f"{clients.bin}:{path}"
-        env["DOCKER_HOST"] = f"unix://{clients.docker_of(alloc.node).path}"
+        env.update(self._docker_env(env.get("DEVPOD_MACHINE_DIR", "")))
         env[process.MARK] = self.mark
         if self.proc is not None:
             env["NOMAD_SIM_PID"] = str(self.proc.pid)
         return env
+
+    def _docker_env(self, machine_dir: str) -> dict[str, str]:
+        """The node's socket where the task mounts it; otherwise none, and the stand-in dockerd makes one."""
+        clients = self.runner.clients
+        if any(b.startswith("/var/run/docker.sock:") for b in self.task["Config"].get("volumes") or []):
+            return {"DOCKER_HOST": f"unix://{clients.docker_of(self.runner.alloc.node).path}"}
+        root = self.dir / "root"
+        (root / "var/log").mkdir(parents=True, exist_ok=True)
+        return {
+            "DOCKER_HOST": f"unix://{root}/docker.sock",
+            "DEVPOD_TEST_ROOT": str(root),
+            "NOMAD_SIM_DOCKERD": str(clients.inner_docker(machine_dir).path),
+        }
 
     def _interpolate(self, text: str, env: dict[str, str], meta: dict[str, str]) -> str:
         node = self.runner.alloc.node
@@ -777,6 +799,7 @@ class Clients:
         self.config = ClientConfig()
         self.runners: dict[str, AllocRunner] = {}
         self._tasks: set[asyncio.Future[None]] = set()
+        self.inner: dict[str, FakeDocker] = {}
         self.bin = root / "bin"
         self.calls = root / "stand-in.log"
         self._stand_ins()
@@ -793,8 +816,17 @@ class Clients:
             path = self.bin / name
             path.write_text(script)
             path.chmod(0o755)
+        (self.bin / "dockerd").write_text(DOCKERD.format(calls=self.calls))
+        (self.bin / "dockerd").chmod(0o755)
         (self.bin / "kill").write_text(kill)
         (self.bin / "kill").chmod(0o755)
+
+    def inner_docker(self, machine_dir: str) -> FakeDocker:
+        """What dockerd in a machine's task (dind) finds in its data root, at every start."""
+        if machine_dir not in self.inner:
+            self.inner[machine_dir] = FakeDocker(self.root / f"inner{len(self.inner)}.sock", len(self.inner))
+            self.keep(asyncio.ensure_future(self.inner[machine_dir].start()))
+        return self.inner[machine_dir]
 
     def docker_of(self, node: Node) -> FakeDocker:
         return self.dockers[node.id]

@@ -227,7 +227,7 @@ class FakeDocker:
                 "Arch": "amd64",
             }
         if parts == ["info"]:
-            return 200, {"ServerVersion": "20.10.24", "Containers": len(self.containers), "OSType": "linux"}
+            return 200, {"ServerVersion": "20.10.24", "Containers": len(self.containers), "OSType": "linux", "Driver": "overlay2"}
         if parts == ["containers", "json"]:
             return 200, [c.summary() for c in self._filtered(query)]
         if parts[0] == "containers" and len(parts) in (2, 3):

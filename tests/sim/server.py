@@ -81,7 +81,7 @@ class Cluster:
                 if handler.transport is not None:
                     handler.transport.abort()
             await self._runner.cleanup()
-        for docker in self.dockers.values():
+        for docker in (*self.dockers.values(), *self.clients.inner.values()):
             await docker.stop()
         for job in self._background:
             job.cancel()
