@@ -67,7 +67,7 @@ def test_create_after_each_request(sim: SimCluster) -> None:
 
 def test_create_while_it_pulls(sim: SimCluster) -> None:
     machine = sim.machine()
-    sim.client.pull_delay = 0.5
+    sim.client.pull_delay = 3  # a pull cannot be ended: nothing_left() waits for it
     with machine.popen("create", env={"NOMAD_IMAGE": "slow:1"}) as process:
         sim.wait_for(lambda c: any("Downloading" in e["DisplayMessage"] for e in events(c, machine.name)))
         sim.wait_request("GET /v1/allocation/.*index=")
@@ -127,8 +127,8 @@ def test_create_adopted_is_not_taken_back(sim: SimCluster) -> None:
     machine = sim.machine()
     machine.ok("create")
     sim.rule("^GET /v1/client/fs/logs/", "delay", delay=86400)
+    sim.clear_requests()
     with machine.popen("create") as process:
-        sim.clear_requests()
         sim.wait_request("^GET /v1/client/fs/logs/")
         interrupt(machine, process, signal.SIGINT)
     assert machine.status() == "Running"

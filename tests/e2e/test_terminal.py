@@ -162,6 +162,13 @@ def left(token: str) -> list[str]:
     return found
 
 
+def stopped(token: str) -> bool:
+    """Job control has stopped the process with the token."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{left(token)[0]}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
+
+
 def token() -> str:
     """For sleep: an unusual number of seconds."""
     return f"86400.{secrets.randbelow(10**9):09}"
@@ -233,13 +240,15 @@ def test_keys(created: Machine) -> None:
 
 def test_interrupt_key(created: Machine) -> None:
     """^C is for the program, which may have its own thoughts about it."""
-    with terminal(created, "trap 'echo caught' INT; echo go; sleep 86400; echo after; exit 4") as term:
+    # who says go is the one to be ended: a shell that traps ^C would go on to its next command
+    sleeper = "sh -c 'echo go; exec sleep 86400'"
+    with terminal(created, f"trap 'echo caught' INT; {sleeper}; echo after; exit 4") as term:
         term.expect("go\r\n")
         term.type(b"\x03")
         term.expect("caught\r\n")
         term.expect("after\r\n")
         assert term.end() == 4
-    with terminal(created, "echo go; sleep 86400") as term:
+    with terminal(created, sleeper) as term:
         term.expect("go\r\n")
         term.type(b"\x03")
         assert term.end() == 130
@@ -303,19 +312,23 @@ def test_own_group_in_the_foreground(created: Machine) -> None:
 
 
 def test_interactive_shell(created: Machine) -> None:
+    mark = token()
+    prompt = "# " if os.geteuid() == 0 else "$ "
     with terminal(created, "exec bash --norc --noprofile --noediting -i", env={"TERM": "dumb"}) as term:
-        term.expect("# " if os.geteuid() == 0 else "$ ")
+        term.expect(prompt)
         term.type("echo $$ $((6*7))\r")
         pid = term.expect(" 42\r\n").split()[-1]
-        term.type("sleep 86400\r")
-        time.sleep(0.3)
+        term.type(f"sleep {mark}\r")
+        until(lambda: left(mark))  # the shell makes it the foreground before it is sleep
         term.type(b"\x1a")  # job control is that shell's
         term.expect("Stopped")
+        term.expect(prompt)
+        assert stopped(mark)
         term.type("fg\r")
-        term.expect("sleep 86400\r\n")
-        time.sleep(0.3)
+        until(lambda: not stopped(mark))  # likewise before it is continued
         term.type(b"\x03")
         term.expect("^C")
+        term.expect(prompt)
         term.type("exit 11\r")
         assert term.end() == 11
     gone(created, pid)
@@ -356,7 +369,7 @@ def test_crash(created: Machine, number: signal.Signals) -> None:
     mark = token()
     with terminal(created, f"echo go; sleep {mark}") as term:
         term.expect("go")
-        until(lambda: term.raw)
+        until(lambda: term.raw and left(mark))
         os.kill(term.pid, number)
         until(term.ended)
         assert term.code in (-number, SANITIZER if created.provider.sanitized else -number)
@@ -413,7 +426,13 @@ def test_suspend(created: Machine) -> None:
         term.expect("ready> ")
         term.type("fg\r")
         until(lambda: term.raw)
-        term.expect("40 90\r\n")
+
+        def told() -> bool:  # a trap waits for the next key when its signal comes right before read
+            term.type("\r")
+            term.read(0.1)
+            return b"40 90\r\n" in term.out[term.seen :]
+
+        until(told)
         term.type("x\r")
         term.expect("<x>\r\n")
         term.type("end\r")
@@ -601,9 +620,11 @@ def test_terminal_closed(created: Machine, tmux: Any, tmp_path: Path) -> None:
     mark = token()
     script = tmp_path / "run"
     env = created.provider.environment(created.env)
+    env["COMMAND"] = f"sleep {mark}"  # not among the arguments: the mark is to be seen in the machine only
     lines = [f"export {k}={shlex.quote(v)}" for k, v in env.items()]
-    script.write_text("\n".join([*lines, f"exec {shlex.quote(str(created.provider.path))} command 'sleep {mark}'", ""]))
+    script.write_text("\n".join([*lines, f"exec {shlex.quote(str(created.provider.path))} command", ""]))
     tmux("new-session", "-d", "-s", "x", "sh", str(script))
     until(lambda: left(mark))
+    ours = tmux("list-panes", "-t", "x", "-F", "#{pane_pid}").strip()
     tmux("kill-session", "-t", "x")
-    until(lambda: not left(mark), timeout=15)
+    until(lambda: not left(mark) and not Path(f"/proc/{ours}").exists(), timeout=15)

@@ -191,7 +191,9 @@ class Session:
                     stdin.write(base64.b64decode(given["data"]))
                     with contextlib.suppress(ConnectionError):
                         await stdin.drain()
-                if given.get("close") and "no_stdin_close" not in self.faults and master is None:
+                if given.get("close") and "no_stdin_close" in self.faults:
+                    self.faults["no_stdin_close"].closes += 1
+                elif given.get("close") and master is None:
                     stdin.close()
         self.over = True
         if not stdin.is_closing() and master is None:

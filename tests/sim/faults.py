@@ -99,6 +99,8 @@ class ExecFault:
     code: int = 1011
     reason: str = ""
     hits: int = 0
+    closes: int = 0
+    """How often no_stdin_close has ignored one."""
     id: int = 0
 
     def __post_init__(self) -> None:
@@ -178,7 +180,7 @@ class Faults:
 
 def from_json(kind: type[Any], value: dict[str, Any]) -> Any:
     """A Rule or ExecFault from a control call's body; unknown keys are mistakes."""
-    known = {f.name for f in fields(kind)} - {"hits", "id"}
+    known = {f.name for f in fields(kind)} - {"hits", "closes", "id"}
     if unknown := set(value) - known:
         raise ValueError(f"unknown field {sorted(unknown)[0]!r}: one of {', '.join(sorted(known))}")
     return kind(**value)
