@@ -14,7 +14,8 @@ enum err_kind {
 	ERR_USAGE,       /* the command line; exit code 2 */
 	ERR_CONFIG,      /* an option's value, a file */
 	ERR_SYSTEM,      /* the operating system said no */
-	ERR_CONNECT,     /* no answer: DNS, TCP, TLS, a line that broke */
+	ERR_CONNECT,     /* no answer: DNS, TCP, a line that broke */
+	ERR_TLS,         /* no TLS with that server: certificates, files; the same the next time */
 	ERR_AUTH,        /* 401, 403 */
 	ERR_NOT_FOUND,   /* 404, or what Nomad says instead */
 	ERR_CONFLICT,    /* exists already, or belongs to someone else */

@@ -70,9 +70,9 @@ void http_reply_clear(struct http_reply *r);
 
 /**
  * http_do() - one request and its whole reply. Streams that are open go on meanwhile.
- * Return: 0 when the status is 2xx, or -1: ERR_CONNECT (no reply), ERR_TIMEOUT, ERR_INTERRUPTED, ERR_AUTH
- * (401, 403), ERR_NOT_FOUND (404), ERR_REMOTE (any other status, or a body over the maximum). The message has
- * method, path, status and the cleaned, bounded body; e->status is the status.
+ * Return: 0 when the status is 2xx, or -1: ERR_CONNECT (no reply), ERR_TLS, ERR_TIMEOUT, ERR_INTERRUPTED,
+ * ERR_AUTH (401, 403), ERR_NOT_FOUND (404), ERR_REMOTE (any other status, or a body over the maximum). The
+ * message has method, path, status and the cleaned, bounded body; e->status is the status.
  */
 int http_do(struct http *h, const struct http_request *rq, struct http_reply *reply,
 	    struct err *e) MUST_CHECK;

@@ -53,8 +53,8 @@ struct stream_route {
  *
  * @route: in and out, also on failure.
  * @ret_status: written on success only: the remote exit code, 0..255.
- * Return: 0, or -1 with @e: ERR_NOT_FOUND (no running allocation), ERR_AUTH, ERR_CONNECT (the line broke),
- * ERR_REMOTE (ended without a status), ERR_TIMEOUT, ERR_INTERRUPTED, ERR_OUTPUT, ERR_SYSTEM.
+ * Return: 0, or -1 with @e: ERR_NOT_FOUND (no running allocation), ERR_AUTH, ERR_TLS, ERR_CONNECT (the line
+ * broke), ERR_REMOTE (ended without a status), ERR_TIMEOUT, ERR_INTERRUPTED, ERR_OUTPUT, ERR_SYSTEM.
  */
 int stream_run(struct nomad *n, const struct stream_request *rq, struct stream_route *route, int *ret_status,
 	       struct err *e) MUST_CHECK;

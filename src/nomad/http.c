@@ -343,6 +343,29 @@ void http_log(const char *what, int status, int64_t since)
 		log_debug("%s -> no reply, %lld ms", what, (long long)(clock_ms() - since));
 }
 
+/*
+ * Is it TLS itself that fails? Then it fails each time, while a handshake that breaks off (a reset, an end of
+ * file) may only be a server that restarts. curl has one code for both; where OpenSSL has an error of its
+ * own, its text is in the detail. With TLS 1.3 a client certificate is refused after the handshake, in
+ * recv().
+ */
+static bool tls_refused(CURLcode code, const char *detail)
+{
+	switch (code) {
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CIPHER:
+		return true;
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR:
+		return strstr(detail, "SSL routines") && !strstr(detail, "unexpected eof");
+	default:
+		return false;
+	}
+}
+
 int http_curl_error(const struct http *h, CURLcode code, const char *what, struct err *e)
 {
 	const char *detail = h->error[0] ? h->error : curl_easy_strerror(code);
@@ -352,8 +375,10 @@ int http_curl_error(const struct http *h, CURLcode code, const char *what, struc
 		return interrupt_error(e);
 
 	AUTO(freep) char *clean = text_clean(detail, strlen(detail), 300);
-	err_set(e, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_CONNECT, "%s: %s: %s", what, h->shown,
-		clean);
+	enum err_kind kind = code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT
+			     : tls_refused(code, detail)      ? ERR_TLS
+							      : ERR_CONNECT;
+	err_set(e, kind, "%s: %s: %s", what, h->shown, clean);
 	switch (code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return err_hint(e, "%s_ADDR is %s: is the host name right, and is the VPN up?", prefix,

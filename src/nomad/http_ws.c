@@ -15,6 +15,7 @@ struct http_ws {
 	struct http *h;
 	CURL *easy;
 	char *what;
+	bool open;        /* the handshakes, TLS's and the WebSocket's, are done */
 	struct buf ahead; /* frames that came with the answer */
 };
 
@@ -28,6 +29,8 @@ int http_ws_fd(const struct http_ws *ws)
 
 static int broken(struct http_ws *ws, CURLcode code, struct err *e)
 {
+	if (!ws->open)
+		return http_curl_error(ws->h, code, ws->what, e);
 	return err_set(e, ERR_CONNECT, "%s: the connection to %s broke: %s", ws->what, ws->h->shown,
 		       curl_easy_strerror(code));
 }
@@ -230,7 +233,6 @@ static int connect_only(struct http_ws *ws, int64_t timeout_ms, struct err *e)
 	curl_easy_setopt(ws->easy, CURLOPT_NOPROGRESS, 0L);
 	curl_easy_setopt(ws->easy, CURLOPT_XFERINFOFUNCTION, on_progress);
 	CURLcode code = curl_easy_perform(ws->easy);
-	curl_easy_setopt(ws->easy, CURLOPT_ERRORBUFFER, NULL);
 	return code == CURLE_OK ? 0 : http_curl_error(ws->h, code, ws->what, e);
 }
 
@@ -256,8 +258,10 @@ int http_ws_open(struct http *h, const char *path, int64_t timeout_ms, struct ht
 		     send_request(ws, path, key, started + timeout_ms, e) < 0 ||
 		     read_answer(ws, key, started + timeout_ms, e) < 0;
 	http_log(ws->what, failed ? e->status : 101, started);
+	curl_easy_setopt(ws->easy, CURLOPT_ERRORBUFFER, NULL); /* it is shared by all requests */
 	if (failed)
 		return -1;
+	ws->open = true;
 	*ret = TAKE(ws);
 	return 0;
 }

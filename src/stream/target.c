@@ -18,9 +18,10 @@ int target_choose(struct nomad *n, const struct stream_route *route, struct targ
 
 bool target_failed(const struct target *t, const struct err *why, struct stream_route *route)
 {
-	bool no_answer = why->kind == ERR_CONNECT || why->kind == ERR_TIMEOUT;
+	bool no_answer = why->kind == ERR_CONNECT || why->kind == ERR_TIMEOUT || why->kind == ERR_TLS;
 
-	if (why->kind == ERR_INTERRUPTED)
+	/* without TLS a server is no use for any allocation */
+	if (why->kind == ERR_INTERRUPTED || (why->kind == ERR_TLS && !t->direct))
 		return false;
 	/* the node's agent first: without an answer nothing is known of the allocation */
 	if (t->direct)
