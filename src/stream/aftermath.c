@@ -178,6 +178,8 @@ int aftermath_explain(struct nomad *n, const struct stream_request *rq, const st
 		explain_line(n, rq, a, e);
 		err_wrap(e, "the output may be incomplete");
 	}
+	if (a->silent)
+		err_hint(e, "is the network, or a VPN, down? The command may still run in the machine");
 	/* it hung until the user had enough of it */
 	if (a->left && a->stdin_ended && (e->kind == ERR_INTERRUPTED || e->kind == ERR_CONNECT))
 		explain_stdin(n, a, e);

@@ -11,7 +11,8 @@ struct aftermath {
 	/* of the try that came so far; alloc "" = none did */
 	char alloc[NOMAD_ID_LEN + 1];
 	bool left;        /* the command was sent, and may still run */
-	bool cut_short;   /* the line ended before the output */
+	bool cut_short;   /* the line ended before the output … */
+	bool silent;      /* … for all we know: nothing came any more */
 	bool exited;      /* by an exit frame of Nomad's */
 	bool stdin_ended; /* and the command had been told so */
 };

@@ -105,6 +105,7 @@ struct pump {
 	bool closed;    /* a close frame has come */
 	bool ended;     /* both marks have come, and all before them is written */
 	bool cut_short; /* the line ended before */
+	bool silent;    /* for silence_ms */
 	bool exited;    /* an exit frame has come */
 	int exit_code;
 };
@@ -633,10 +634,9 @@ static int work(struct pump *p, bool *ret_more, struct err *e)
 	if (release_late(p, e) < 0 || (p->running && write_out(p, e) < 0))
 		return -1;
 	if (clock_left(silence_deadline(p)) == 0) {
-		err_set(e, ERR_CONNECT, "the line to Nomad is silent for %lld s",
-			(long long)(p->config.silence_ms / 1000));
-		return err_hint(e,
-				"is the network, or a VPN, down? The command may still run in the machine");
+		p->silent = true;
+		return err_set(e, ERR_CONNECT, "the line to Nomad is silent for %lld s",
+			       (long long)(p->config.silence_ms / 1000));
 	}
 	return 0;
 }
@@ -987,6 +987,11 @@ bool pump_left(const struct pump *p)
 bool pump_cut_short(const struct pump *p)
 {
 	return p->cut_short;
+}
+
+bool pump_silent(const struct pump *p)
+{
+	return p->silent;
 }
 
 bool pump_exited(const struct pump *p)

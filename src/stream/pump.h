@@ -68,6 +68,9 @@ bool pump_left(const struct pump *p);
 /** pump_cut_short() - the line ended before both outputs had. */
 bool pump_cut_short(const struct pump *p);
 
+/** pump_silent() - the line counts as dead: nothing came from it for too long. */
+bool pump_silent(const struct pump *p);
+
 /** pump_exited() - Nomad says that the script has. */
 bool pump_exited(const struct pump *p);
 

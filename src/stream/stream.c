@@ -94,7 +94,8 @@ static int attempt(struct nomad *n, const struct stream_request *rq, struct stre
 	memcpy(after->alloc, t.alloc, sizeof(after->alloc));
 	int failed = pump_run(pump, rq->command, ret_status, e);
 	after->left = pump_left(pump);
-	after->cut_short = pump_cut_short(pump);
+	after->silent = pump_silent(pump);
+	after->cut_short = pump_cut_short(pump) || after->silent;
 	after->exited = pump_exited(pump);
 	after->stdin_ended = pump_stdin_ended(pump);
 	return failed;

@@ -1,4 +1,5 @@
-"""For CMakeLists.txt: every test of tests/e2e and tests/sim, a line each: what it needs ("nomad" or "-"), and its id.
+"""For CMakeLists.txt: every test of tests/e2e and tests/sim, a line each: "nomad" (it needs one), "slow" or "-", and its
+id.
 
 It runs in tests/. The exit code is pytest's.
 """
@@ -19,7 +20,7 @@ class Collector:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
-            needs = "nomad" if item.get_closest_marker("nomad") else "-"
+            needs = next((m for m in ("nomad", "slow") if item.get_closest_marker(m)), "-")
             self.lines.append(f"{needs} {item.nodeid}")
 
 

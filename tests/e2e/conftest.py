@@ -15,6 +15,7 @@ from harness import PROJECT, Cluster, Machine, NomadCluster, Provider, SimCluste
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: it waits for long, and costs no time of the processor meanwhile")
     config.addinivalue_line("markers", "nomad: needs a real Nomad at NOMAD_ADDR, whose client is this computer")
     config.addinivalue_line("markers", "devpod: needs DevPod (DPN_DEVPOD, or devpod on PATH) and a real Nomad")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import signal
@@ -34,9 +35,9 @@ def running(machine: Machine, command: str = "exec sleep 86400", **env: str) -> 
             process.kill()
 
 
-def error(process: subprocess.Popen[bytes], code: int = 1) -> str:
+def error(process: subprocess.Popen[bytes], code: int = 1, limit: float = LIMIT) -> str:
     assert process.stderr is not None
-    assert process.wait(LIMIT) == code
+    assert process.wait(limit) == code
     return process.stderr.read().decode()
 
 
@@ -104,6 +105,24 @@ def test_server_restarts(small: Machine) -> None:
         text = error(process)
     said = rf"Nomad closed the line|GET \S+/exec: {re.escape(url)} closed the connection|GET \S+/exec: the connection to {re.escape(url)} broke: .*"
     assert re.fullmatch(f"{INCOMPLETE}({said})\n", text), text
+
+
+@pytest.mark.slow
+def test_silence(make_sim: Callable[..., SimCluster]) -> None:
+    """Nothing comes any more, no pong either, and nothing says that the line is gone: a minute, as users wait."""
+    one, other = make_sim().machine(), make_sim().machine()
+    for machine in (one, other):
+        machine.ok("create")
+        sim_of(machine).exec_fault("silent", bytes=len(b"\x1edpn-ready\nbegun\n"))
+    with running(one) as first, running(other) as second:
+        sim_of(other).set_node(status="down")
+        texts = [error(process, limit=100) for process in (first, second)]
+    silent = "the line to Nomad is silent for 60 s\nhint: "
+    assert texts == [
+        f"{INCOMPLETE}{silent}is the network, or a VPN, down? The command may still run in the machine\n",
+        f"{INCOMPLETE}the machine's node 'node-0' is lost: {silent}the command's outcome is not known; "
+        "`nomad node status` tells when the node is back\n",
+    ]
 
 
 # -- refusals
@@ -197,8 +216,12 @@ class Picky(Between):
             while True:
                 client, _ = self.server.accept()
                 self.connections += 1
-                with contextlib.suppress(OSError):
-                    self.context.wrap_socket(client, server_side=True)
+                tls = self.context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+                with contextlib.suppress(OSError), tls:
+                    with contextlib.suppress(ssl.SSLError):
+                        tls.do_handshake()
+                    while os.read(tls.fileno(), 4096):  # or a reset would overtake the alert
+                        pass
 
 
 def told_at_once(machine: Machine, server: Between, hint: str, **env: str) -> None:

@@ -87,6 +87,7 @@ class Session:
         self.moved = 0
         self.draining = False
         self.over = False
+        self.reader: asyncio.Future[None] | None = None
 
     # -- to the client
 
@@ -96,7 +97,7 @@ class Session:
             transport.write(data)
 
     def _frames(self, kind: str, data: bytes) -> None:
-        limit = self.faults.get("close") or self.faults.get("cut")
+        limit = self.faults.get("close") or self.faults.get("cut") or self.faults.get("silent")
         if limit is not None:
             data = data[: max(limit.bytes - self.sent, 0)]
         self.sent += len(data)
@@ -148,13 +149,16 @@ class Session:
             self.draining = False
 
     async def _limit(self) -> None:
-        for kind in ("close", "cut"):
+        for kind in ("close", "cut", "silent"):
             fault = self.faults.get(kind)
             if fault is not None and not self.over and self.sent >= fault.bytes:
                 if kind == "close":
                     self.hang_up(fault.code, fault.reason)
-                else:
+                elif kind == "cut":
                     self.hang_up()
+                elif self.reader is not None:
+                    self.over = True
+                    self.reader.cancel()  # it is who answers pings
 
     def hang_up(self, code: int = 0, reason: str = "") -> None:
         """End the connection; the real server sends no close frame after an exit."""
@@ -270,11 +274,13 @@ class Session:
     ) -> None:
         self.task.groups.add(proc.pid)
         self.clients.guardian.tell(f"+{proc.pid}")
-        reader = asyncio.ensure_future(self._input(stdin, master))
+        self.reader = reader = asyncio.ensure_future(self._input(stdin, master))
         ended = asyncio.ensure_future(self._end(proc, outputs, stdin, on_exit, on_end))
         self.clients.keep(ended)
         try:
             await asyncio.wait({reader, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if "silent" in self.faults:
+                await ended
         finally:
             if not ended.done():
                 self.over = True  # the client went away: the process stays, its output goes nowhere

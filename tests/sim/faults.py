@@ -72,6 +72,7 @@ EXEC_FAULTS = (
     "no_stdin_close",
     "close",
     "cut",
+    "silent",
     "delay",
     "chunk",
 )
@@ -87,6 +88,7 @@ class ExecFault:
     one_byte / chunk: output in frames of one / `bytes` bytes (the real server: 1024).
     hang: connected, but no process and no output.   no_stdin_close: stdin's close is ignored (1.9.0, #24171).
     close: after `bytes` bytes of output, a close frame with code and reason.   cut: the same without a frame.
+    silent: after `bytes` bytes of output neither that nor a pong comes, and the connection stays (a node that is gone).
     delay: `seconds` before the process starts.
     """
 
