@@ -19,7 +19,10 @@ static size_t search(const char *s, size_t n, int *code)
 			continue;
 		while (p < n && p < digits + 3 && s[p] >= '0' && s[p] <= '9')
 			value = value * 10 + (s[p++] - '0');
-		if (p > digits && p < n && s[p] == '\n' && value <= 255) {
+		const size_t end = p; /* a terminal's newline has up to two returns before it */
+		while (p < n && p < end + 2 && s[p] == '\r')
+			p++;
+		if (end > digits && p < n && s[p] == '\n' && value <= 255) {
 			*code = value;
 			return i;
 		}
