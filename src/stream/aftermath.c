@@ -48,13 +48,18 @@ static cJSON *ask(struct nomad *n, const char *kind, const char *id, uint64_t *i
 	return json_parse(buf_str(&reply.body), reply.body.len, kind, e);
 }
 
+/* Docker says so for good once any process of the container was killed: then the task itself ended otherwise.
+ */
 static bool out_of_memory(const cJSON *task)
 {
 	const cJSON *event;
 
 	cJSON_ArrayForEach (event, json_get(task, "Events")) {
+		const cJSON *details = json_get(event, "Details");
+
 		if (text_eq(json_str(event, "Type"), "Terminated") &&
-		    text_eq(json_str(json_get(event, "Details"), "oom_killed"), "true"))
+		    text_eq(json_str(details, "oom_killed"), "true") &&
+		    !text_eq(json_str(details, "exit_code"), "0"))
 			return true;
 	}
 	return false;
@@ -93,14 +98,14 @@ static bool explain_allocation(const cJSON *alloc, const char *task_name, struct
 
 	if (text_eq(client, "lost") || text_eq(client, "unknown")) {
 		node_away(alloc, client, e);
-	} else if (out_of_memory(task)) {
-		no_memory(e);
 	} else if (next && *next) {
 		err_wrap(e, "the machine was replaced by another allocation");
 		err_hint(e, "run the command again: it goes to the new one");
 	} else if (desired && !text_eq(desired, "run")) {
 		err_wrap(e, "the machine was stopped");
 		err_hint(e, "start it: `devpod machine start`, or `devpod up` of its workspace");
+	} else if (out_of_memory(task)) {
+		no_memory(e);
 	} else if (nomad_alloc_terminal(alloc) || text_eq(json_str(task, "State"), "dead")) {
 		err_wrap(e, "the machine has ended");
 		err_hint(e, "start it: `devpod machine start`, or `devpod up` of its workspace");

@@ -74,6 +74,22 @@ def test_stopped(created: Machine) -> None:
     assert text.endswith(START)
 
 
+def test_replaced(created: Machine) -> None:
+    """Registered again with another spec: Nomad stops the allocation and starts another."""
+    cluster = created.cluster
+    first = cluster.running(created.name)["ID"]
+    with running(created) as process:
+        job = cluster.job(created.name)
+        assert job is not None
+        job["TaskGroups"][0]["Tasks"][0]["Env"]["ANOTHER"] = "spec"
+        cluster.put_job(job)
+        text = error(process)
+    assert text.startswith(f"{INCOMPLETE}the machine was replaced by another allocation: "), text
+    assert text.endswith("\nhint: run the command again: it goes to the new one\n")
+    ident = until(lambda: created.command("echo $NOMAD_ALLOC_ID").out.strip())
+    assert ident == cluster.running(created.name)["ID"] != first
+
+
 def test_ended_by_itself(small: Machine) -> None:
     with running(small) as process:
         sim_of(small).signal_task(sim_of(small).running(small.name)["ID"])
