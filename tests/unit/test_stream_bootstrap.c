@@ -6,6 +6,7 @@
 #include "bootstrap_tty_sh.h"
 #include "buf.h"
 #include "clock.h"
+#include "lines.h"
 #include "marks.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -410,6 +412,180 @@ static void a_cut_head_runs_nothing(void **state)
 	}
 }
 
+/* -- with a terminal -- */
+
+#define TTY_NONCE "01234567890123456789012345678901" /* decimal: a terminal may change letters */
+
+struct tty {
+	int fd; /* the pty's other end */
+	pid_t pid;
+	struct buf in; /* all that came … */
+	size_t pos;    /* … and how far it has been looked at */
+};
+
+/* @no_stty: as in an image without it. */
+static void tty_start(struct tty *t, const char *const *shell, bool no_stty)
+{
+	const struct winsize size = {.ws_row = 24, .ws_col = 80};
+	AUTO(freep)
+	char *script = xasprintf("%s%s", no_stty ? "stty() { return 127; }\n" : "", bootstrap_tty_sh);
+
+	*t = (struct tty){.fd = posix_openpt(O_RDWR | O_NOCTTY)};
+	assert_true(t->fd >= 0 && grantpt(t->fd) == 0 && unlockpt(t->fd) == 0);
+	assert_int_equal(ioctl(t->fd, TIOCSWINSZ, &size), 0);
+	AUTO(freep) char *name = xstrdup(ptsname(t->fd));
+	t->pid = fork();
+	assert_true(t->pid >= 0);
+	if (t->pid == 0) {
+		char *argv[8] = {NULL};
+		size_t n = 0;
+
+		for (; shell[n]; n++)
+			argv[n] = xstrdup(shell[n]);
+		argv[n++] = xstrdup("-c");
+		argv[n++] = script;
+		setsid();
+		int fd = open(name, O_RDWR); /* a session's first terminal becomes its controlling one */
+		dup2(fd, 0);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		for (fd = 3; fd < 64; fd++)
+			close(fd);
+		for (int number = 1; number < 32; number++)
+			signal(number, SIG_DFL);
+		execvp(argv[0], argv);
+		_exit(99);
+	}
+}
+
+/* Until that text, with a code or without. Return: the code. What comes before goes to @to. */
+static int tty_until(struct tty *t, const char *text, bool with_code, struct buf *to)
+{
+	struct marks m;
+
+	marks_init(&m, text, with_code);
+	for (;;) {
+		struct pollfd p = {t->fd, POLLIN, 0};
+		size_t n = t->in.len - t->pos;
+		char piece[4096];
+
+		if (n) {
+			struct marks_out o = marks_feed(&m, t->in.data + t->pos, n);
+
+			assert_int_equal(buf_add(to, o.held, o.held_len) | buf_add(to, o.data, o.len), 0);
+			t->pos += m.found ? m.rest : n;
+		}
+		if (m.found)
+			return m.code;
+		assert_int_equal(poll(&p, 1, 20000), 1);
+		ssize_t got = read(t->fd, piece, sizeof(piece));
+		assert_true(got > 0);
+		assert_int_equal(buf_add(&t->in, piece, (size_t)got), 0);
+	}
+}
+
+static void tty_type(const struct tty *t, const char *keys)
+{
+	assert_int_equal(write(t->fd, keys, strlen(keys)), strlen(keys));
+}
+
+struct tty_case {
+	const char *command, *out;
+	int code;
+	const char *wait,
+		*keys; /* NULL, or: once the command has printed @wait, which @out lacks, @keys are typed */
+};
+
+static void tty_converse(const char *const *shell, bool no_stty, const struct tty_case *c)
+{
+	AUTO(buf_clear) struct buf head = BUF_INIT, ignored = BUF_INIT, out = BUF_INIT;
+	struct tty t;
+
+	tty_start(&t, shell, no_stty);
+	tty_until(&t, "\036dpn-ready", false, &ignored);
+	buf_puts(&head, TTY_NONCE " 33 101 screen\n");
+	lines_many(&head, c->command);
+	tty_type(&t, buf_str(&head));
+	assert_int_equal(tty_until(&t, "\036" TTY_NONCE, true, &ignored), 0);
+	if (c->wait) {
+		tty_until(&t, c->wait, false, &out);
+		tty_type(&t, c->keys);
+	}
+	int code = tty_until(&t, "\036" TTY_NONCE, true, &out);
+	assert_string_equal(buf_str(&out), c->out);
+	assert_int_equal(code, c->code);
+
+	/* it stays until it is told that all has come, answers, and goes */
+	assert_int_equal(waitpid(t.pid, NULL, WNOHANG), 0);
+	tty_type(&t, "\n" TTY_NONCE "\n");
+	assert_int_equal(tty_until(&t, "\036" TTY_NONCE, true, &ignored), 0);
+	assert_int_equal(waitpid(t.pid, NULL, 0), t.pid);
+	close(t.fd);
+	buf_clear(&t.in);
+}
+
+static void tty_all(const char *const *shell)
+{
+	static const struct tty_case cases[] = {
+		{"test -t 0 && test -t 1 && test -t 2 && echo $TERM; exit 7", "screen\r\n", 7, NULL, NULL},
+		{"printf %s 'a\tb\003\032\\n%s\\\\é'\"'\"; exec sh -c 'exit 9'", "a\tb\003\032\\n%s\\\\é'", 9,
+		 NULL, NULL},
+		{"command stty -echo; echo go; read -r l; echo \"<$l>\"; exit 3", "\r\n<two>\r\n", 3, "go",
+		 "twp\177o\r"},
+		{"sh -c 'command stty -echo; echo go; exec sleep 86400'", "\r\n", 130, "go", "\003"},
+		{"trap 'echo caught' INT; sh -c 'command stty -echo; echo go; exec sleep 86400'; exit 4",
+		 "\r\ncaught\r\n", 4, "go", "\003"},
+		{"command stty raw -echo; printf x; exit 6", "x", 6, NULL, NULL},
+		{"command stty -icanon min 0 time 0 tostop; exit 5", "", 5, NULL, NULL},
+		{"no_such_command_here 2>/dev/null", "", 127, NULL, NULL},
+	};
+	static const struct tty_case size = {"command stty size", "33 101\r\n", 0, NULL, NULL};
+
+	AUTO(buf_clear) struct buf text = BUF_INIT;
+
+	if (!in_path(shell[0]))
+		skip();
+	tty_converse(shell, false, &size);
+	buf_printf(&text, "printf %%s '%010000d' | wc -c", 1); /* a terminal cuts a line at 4095 bytes */
+	tty_converse(shell, false, &(struct tty_case){buf_str(&text), "10000\r\n", 0, NULL, NULL});
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		for (int no_stty = 0; no_stty < 2; no_stty++)
+			tty_converse(shell, no_stty, &cases[i]);
+}
+
+static void tty_in_sh(void **state)
+{
+	(void)state;
+	tty_all(sh);
+}
+
+static void tty_in_dash(void **state)
+{
+	(void)state;
+	tty_all(dash);
+}
+
+static void tty_in_bash(void **state)
+{
+	(void)state;
+	tty_all(bash);
+}
+
+static void tty_in_busybox(void **state)
+{
+	(void)state;
+	tty_all(busybox);
+}
+
+/* The other tests go by what is there: a shell that is missing is a skip that one sees. */
+static void every_shell_is_here(void **state)
+{
+	(void)state;
+	for (size_t s = 0; s < ARRAY_SIZE(shells); s++)
+		if (!in_path(shells[s][0]))
+			skip();
+}
+
 static void small_enough_for_a_url(void **state)
 {
 	(void)state;
@@ -432,6 +608,11 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(lingers_only_in_doubt),
 	cmocka_unit_test(a_cut_head_runs_nothing),
 	cmocka_unit_test(small_enough_for_a_url),
+	cmocka_unit_test(tty_in_sh),
+	cmocka_unit_test(tty_in_dash),
+	cmocka_unit_test(tty_in_bash),
+	cmocka_unit_test(tty_in_busybox),
+	cmocka_unit_test(every_shell_is_here),
 };
 
 UNIT_MAIN(tests)
