@@ -534,12 +534,36 @@ def test_top(created: Machine) -> None:
         assert term.modes() == term.before
 
 
+def shows(term: Terminal, keys: str, text: str) -> None:
+    """Type the keys until the text is there: a new size may come after keys that were typed later."""
+
+    def there() -> bool:
+        term.type(keys)
+        term.read(0.1)
+        return text.encode() in term.out[term.seen :]
+
+    until(there)
+
+
+def test_htop(created: Machine) -> None:
+    needs(created, "htop")
+    with terminal(created, "htop") as term:
+        term.expect("\x1b[33;")  # the last line of the screen
+        term.resize(20, 70)
+        shows(term, " ", "\x1b[20;")
+        term.type("q")
+        assert term.end() == 0
+        assert term.modes() == term.before
+
+
 def test_less(created: Machine) -> None:
     needs(created, "less")
     with terminal(created, "seq 1 1000 | LESS= less") as term:
         term.expect("32\r\n")
         term.type("G")
         term.expect("1000")
+        term.resize(11, 70)
+        shows(term, "g=", "lines 1-10")
         term.type("/77\r")
         term.type("q")
         assert term.end() == 0
@@ -551,6 +575,8 @@ def test_vi(created: Machine) -> None:
     file = created.dir / "typed"
     with terminal(created, "vi -u NONE $DEVPOD_MACHINE_DIR/typed") as term:
         term.expect("~")
+        term.resize(20, 70)
+        shows(term, ":set columns?\r", "columns=70")  # vim.tiny has no more
         term.type("ihello\x1b:wq\r")
         assert term.end() == 0
         assert term.modes() == term.before
