@@ -271,7 +271,9 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 	AUTO(freep) char *clean = text_cleaned(text, 600);
 
 	if (text_eq(json_str(event, "Type"), "Terminated")) {
-		bool oom = text_eq(json_str(details, "oom_killed"), "true");
+		/* docker tells it for as long as the container lives, also when the machine went on and was
+		 * stopped */
+		bool oom = text_eq(json_str(details, "oom_killed"), "true") && !text_eq(code, "0");
 
 		err_set(e, ERR_REMOTE, "task '%s' on node %s ended with exit code %s%s", task,
 			node ? node : "?", code ? code : "?", oom ? " (out of memory)" : "");

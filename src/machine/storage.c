@@ -165,9 +165,10 @@ int storage_wait_usable(struct machine *m, const struct sight *s, struct err *e)
 	const char *id = json_str(s->volume, "ID");
 	int failed = 0;
 
-	if (id && s->data.storage == STORAGE_CSI)
+	/* without a job the claim is nobody's, or that of another create, which is ahead */
+	if (id && s->job && s->data.storage == STORAGE_CSI)
 		failed = nomad_csi_volume_wait_free(m->nomad, id, CLAIM_MS, e);
-	else if (id)
+	else if (id && s->data.storage == STORAGE_HOST_VOLUME)
 		failed = nomad_host_volume_wait_ready(m->nomad, id, READY_MS, e);
 	if (!failed)
 		return 0;
