@@ -33,6 +33,13 @@ char *platform_user(void);
 /** file_read() - a whole file of at most @max bytes, for free(), NUL-terminated; @ret_n may be NULL. */
 char *file_read(const char *path, size_t max, size_t *ret_n, struct err *e) MUST_CHECK;
 
+/**
+ * file_read_config() - the same of a file that anybody may have put there: a regular one only, never waited
+ * for; ERR_NOT_FOUND when there is none.
+ * @ret_own: it and its directory are ours or root's, and only these two and our own group may write to them.
+ */
+char *file_read_config(const char *path, size_t max, size_t *ret_n, bool *ret_own, struct err *e) MUST_CHECK;
+
 /** file_replace() - write a file of mode 0600 so that a reader sees the old or the new one, never half of it.
  */
 int file_replace(const char *path, const void *data, size_t n, struct err *e) MUST_CHECK;

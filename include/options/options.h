@@ -104,14 +104,16 @@ struct options {
 	bool vault_skip_verify;
 
 	/* what DevPod says of the machine at hand */
-	char *machine_id;     /* set where options_load() was told to require it */
-	char *machine_folder; /* or NULL */
-	char *command;        /* COMMAND or DEVCONTAINER_COMMAND, or NULL */
-	bool debug;           /* DEVPOD_DEBUG or DEVSY_DEBUG */
+	char *machine_id;       /* set where options_load() was told to require it */
+	char *machine_folder;   /* or NULL */
+	char *workspace_source; /* or NULL */
+	char *command;          /* COMMAND or DEVCONTAINER_COMMAND, or NULL */
+	bool debug;             /* DEVPOD_DEBUG or DEVSY_DEBUG */
 
 	/* as given, before the rules between them: docker and storage are what counts */
 	int docker_mode, storage_mode, storage_type;
 
+	char *notices;                 /* what of the workspace's file has no effect, one a line, or NULL */
 	struct option_origin *origins; /* one a table row; see options_origin() */
 };
 
@@ -133,9 +135,16 @@ struct options_source options_environment(void);
  */
 int options_load(const struct options_source *from, bool require_machine, struct options **ret,
 		 struct err *e) MUST_CHECK;
+/**
+ * options_load_workspace() - the same with the workspace's own file, .devpod/nomad.yaml, between @from and
+ * the defaults. @from says where it is (WORKSPACE_SOURCE, MACHINE_FOLDER).
+ */
+int options_load_workspace(const struct options_source *from, bool require_machine, struct options **ret,
+			   struct err *e) MUST_CHECK;
 void options_freep(struct options **p);
 
-/** options_origin() - "NOMAD_TOKEN" for what came from that variable, "the default" otherwise; borrowed. */
+/** options_origin() - "NOMAD_TOKEN" for what came from that variable, ".devpod/nomad.yaml:3" from that line,
+ * "the default" otherwise; borrowed. */
 const char *options_origin(const struct options *o, const char *name);
 
 /** options_docker_name(), options_storage_name() - as they stand in the job's Meta: "host"; "ephemeral",

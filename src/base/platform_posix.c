@@ -135,14 +135,9 @@ char *platform_user(void)
 	return who;
 }
 
-char *file_read(const char *path, size_t max, size_t *ret_n, struct err *e)
+/* The rest of a file; closes it. */
+static char *read_all(int fd, const char *path, size_t max, size_t *ret_n, struct err *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		err_sys(e, errno, "open %s", path);
-		return NULL;
-	}
-
 	char *data = xmalloc(4097);
 	size_t len = 0, cap = 4096;
 	for (;;) {
@@ -173,6 +168,49 @@ char *file_read(const char *path, size_t max, size_t *ret_n, struct err *e)
 fail:
 	close(fd);
 	free(data);
+	return NULL;
+}
+
+char *file_read(const char *path, size_t max, size_t *ret_n, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		err_sys(e, errno, "open %s", path);
+		return NULL;
+	}
+	return read_all(fd, path, max, ret_n, e);
+}
+
+static bool is_own(const struct stat *st)
+{
+	/* with a umask of 002 all of a user's files are writable for the user's own group */
+	return (st->st_uid == geteuid() || st->st_uid == 0) && !(st->st_mode & S_IWOTH) &&
+	       (!(st->st_mode & S_IWGRP) || st->st_gid == getegid());
+}
+
+char *file_read_config(const char *path, size_t max, size_t *ret_n, bool *ret_own, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	AUTO(freep) char *dir = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+	struct stat file, above;
+	/* O_NONBLOCK: a FIFO without a writer opens at once, too */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+		err_set(e, ERR_NOT_FOUND, "%s is not there", path);
+		return NULL;
+	}
+	if (fd < 0 || fstat(fd, &file) < 0 || stat(dir, &above) < 0) {
+		err_sys(e, errno, "open %s", path);
+	} else if (!S_ISREG(file.st_mode)) {
+		err_set(e, ERR_CONFIG, "%s: not a regular file", path);
+	} else {
+		*ret_own = is_own(&file) && is_own(&above);
+		return read_all(fd, path, max, ret_n, e);
+	}
+	if (fd >= 0)
+		close(fd);
 	return NULL;
 }
 

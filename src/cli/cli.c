@@ -99,13 +99,21 @@ static void resolve_flags(struct line *l)
 	}
 }
 
+static void tell_notices(const struct options *o)
+{
+	for (const char *line = o->notices; line && *line; line += strcspn(line, "\n") + 1)
+		log_warn("%.*s", (int)strcspn(line, "\n"), line);
+}
+
 static int run_command(const struct command *c, struct cli *cli, bool debug, int *ret_status, struct err *e)
 {
 	if (c->need >= NEED_OPTIONS) {
 		struct options_source environment = options_environment();
 
-		if (options_load(&environment, c->need == NEED_MACHINE, &cli->options, e) < 0)
+		if (options_load_workspace(&environment, c->need == NEED_MACHINE, &cli->options, e) < 0)
 			return -1;
+		if (c->notices)
+			tell_notices(cli->options);
 		log_set_debug(debug || cli->options->debug);
 		if (machine_open(cli->options, DPN_VERSION, &cli->machine, e) < 0)
 			return -1;

@@ -28,7 +28,8 @@ struct command {
 	const char *summary; /* one line */
 	const char *text;    /* for its own help */
 	enum need need;
-	bool waits; /* it is ended by signals in an orderly way */
+	bool waits;   /* it is ended by signals in an orderly way */
+	bool notices; /* it says what of the workspace's file has no effect */
 	/** @ret_status: the process's exit code, 0 unless it is written. */
 	int (*run)(struct cli *cli, int *ret_status, struct err *e);
 };

@@ -17,5 +17,6 @@ const struct command cmd_create = {
 		"for when it runs, started when it is stopped.\n",
 	.need = NEED_MACHINE,
 	.waits = true,
+	.notices = true,
 	.run = run,
 };

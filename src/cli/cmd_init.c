@@ -17,5 +17,6 @@ const struct command cmd_init = {
 		"fails ends it, with what to do. Nothing is changed.\n",
 	.need = NEED_OPTIONS,
 	.waits = true,
+	.notices = true,
 	.run = run,
 };

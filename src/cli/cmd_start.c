@@ -15,5 +15,6 @@ const struct command cmd_start = {
 		"away it says so and fails: a machine never starts empty on another one.\n",
 	.need = NEED_MACHINE,
 	.waits = true,
+	.notices = true,
 	.run = run,
 };

@@ -1,20 +1,25 @@
 #include "options.h"
 
+#include "file.h"
 #include "table.h"
 #include "text.h"
 
 #define SHOWN 60 /* bytes of a value in a message */
 
 struct option_origin {
-	const char *variable; /* of the table, or NULL: the default */
+	char *text;    /* for options_origin(), or NULL: the default */
+	char *in_file; /* "FILE:LINE:COLUMN: KEY", or NULL: not from the workspace's file */
 };
 
 struct loader {
 	const struct options_source *from;
+	const struct options_file *file; /* or NULL */
 	struct options *to;
 	struct buf mistakes; /* one a line */
-	bool *wrong;         /* one a row */
-	bool option_wrong;   /* a provider option among them */
+	struct buf notices;
+	bool *wrong;       /* one a row */
+	bool option_wrong; /* a provider option among them */
+	bool file_wrong;   /* something of the file among them */
 };
 
 static size_t row_index(const struct option_row *row)
@@ -32,22 +37,32 @@ static char **string_member(struct options *o, const struct option_row *row)
 	return member(o, row);
 }
 
-/* "NAME='VALUE'", or just the name where the value is nobody's business. */
-static char *describe(const struct option_row *row, const char *value)
+/* Where the row's value comes from. */
+static struct option_origin *origin(const struct loader *l, const struct option_row *row)
 {
+	return &l->to->origins[row_index(row)];
+}
+
+/* "NAME='VALUE'", or just the name where the value is nobody's business. */
+static char *describe(const struct loader *l, const struct option_row *row, const char *value)
+{
+	const char *name = origin(l, row)->in_file ? origin(l, row)->in_file : row->name;
 	const char *host = strstr(value, "://");
 	bool hidden = row->secret || row->type == OPTION_COMMAND || (host && strchr(host, '@'));
 
 	if (hidden)
-		return xstrdup(row->name);
+		return xstrdup(name);
 	AUTO(freep) char *shown = text_cleaned(value, SHOWN);
-	return xasprintf("%s='%s'", row->name, shown);
+	return xasprintf("%s='%s'", name, shown);
 }
 
 static void note(struct loader *l, const struct option_row *row)
 {
 	l->wrong[row_index(row)] = true;
-	l->option_wrong = l->option_wrong || row->place == PLACE_PROVIDER;
+	if (origin(l, row)->in_file)
+		l->file_wrong = true;
+	else if (row->place == PLACE_PROVIDER)
+		l->option_wrong = true;
 }
 
 static void mistake(struct loader *l, const struct option_row *row, const char *value, const char *fmt, ...)
@@ -55,7 +70,7 @@ static void mistake(struct loader *l, const struct option_row *row, const char *
 
 static void mistake(struct loader *l, const struct option_row *row, const char *value, const char *fmt, ...)
 {
-	AUTO(freep) char *what = describe(row, value);
+	AUTO(freep) char *what = describe(l, row, value);
 	va_list ap;
 	va_start(ap, fmt);
 	AUTO(freep) char *why = xvasprintf(fmt, ap);
@@ -205,7 +220,7 @@ static void take_json(struct loader *l, const struct option_row *row, const char
 	AUTO(json_freep) cJSON *v = NULL;
 	AUTO(buf_clear) struct buf why = BUF_INIT;
 	struct err e = ERR_INIT;
-	AUTO(freep) char *what = describe(row, value);
+	AUTO(freep) char *what = describe(l, row, value);
 	cJSON **to = member(l->to, row);
 
 	v = json_parse(value, strlen(value), what, &e);
@@ -300,6 +315,50 @@ static char *expand(struct options *o, const char *text)
 	return buf_take(&out);
 }
 
+/*
+ * DevPod passes every option of provider.yaml, with its default where the user gave none: what equals that
+ * says nothing. Else no line of the file would ever count.
+ */
+static bool is_devpods_default(struct loader *l, const struct option_row *row, const char *value)
+{
+	if (row->place != PLACE_PROVIDER || row->inherits || !row->initial)
+		return false;
+	AUTO(freep) char *initial = expand(l->to, row->initial);
+	return text_eq(initial, value);
+}
+
+/* What the file has of the row and counts, or NULL. */
+static const struct file_entry *entry_of(struct loader *l, const struct option_row *row)
+{
+	const struct file_entry *entry = l->file ? &l->file->entries[row_index(row)] : NULL;
+
+	if (!entry || !entry->value)
+		return NULL;
+	if (l->file->foreign && !row->harmless) {
+		buf_printf(&l->notices,
+			   OPTIONS_FILE_NAME ":%zu: %s is ignored: %s, and then only size, image and storage "
+					     "are taken from the file\n",
+			   entry->line, entry->key, l->file->foreign);
+		return NULL;
+	}
+	return entry;
+}
+
+static void take_entry(struct loader *l, const struct option_row *row, const struct file_entry *entry)
+{
+	struct option_origin *o = origin(l, row);
+
+	o->text = xasprintf(OPTIONS_FILE_NAME ":%zu", entry->line);
+	o->in_file = xasprintf(OPTIONS_FILE_NAME ":%zu:%zu: %s", entry->line, entry->column, entry->key);
+	if (row->devpods)
+		buf_printf(&l->notices,
+			   OPTIONS_FILE_NAME
+			   ":%zu: %s does nothing here: DevPod acts on it, and does not read "
+			   "this file; set it as an option\n",
+			   entry->line, entry->key);
+	take(l, row, entry->value);
+}
+
 static void load_row(struct loader *l, const struct option_row *row)
 {
 	const char *value = l->from->get(l->from->arg, row->name);
@@ -314,8 +373,12 @@ static void load_row(struct loader *l, const struct option_row *row)
 		set = set && text_bool(value, &on) == 0 && on;
 		*to = *to || set;
 	}
-	if (set) {
-		l->to->origins[row_index(row)].variable = row->name;
+	const struct file_entry *entry = entry_of(l, row);
+
+	if (entry && (!set || is_devpods_default(l, row, value))) {
+		take_entry(l, row, entry);
+	} else if (set) {
+		origin(l, row)->text = xstrdup(row->name);
 		take(l, row, value);
 	} else if (row->initial) {
 		AUTO(freep) char *initial = expand(l->to, row->initial);
@@ -387,6 +450,34 @@ static void resolve_modes(struct loader *l)
 		o->image = xstrdup(o->docker == DOCKER_DIND ? OPTIONS_IMAGE_DIND : OPTIONS_IMAGE_HOST);
 }
 
+/* Whoever writes the file of a workspace must not get a token sent to a server of their own. */
+static void keep_from(struct loader *l, const char *address, const char *value, const char *secret,
+		      const char *const *secrets)
+{
+	const struct option_row *row = option_find(address);
+
+	if (!secret || !value || !origin(l, row)->in_file)
+		return;
+	while (!origin(l, option_find(*secrets))->text)
+		secrets++;
+	mistake(l, row, value,
+		"%s would be sent there, and where to is not for a workspace's file to say; set %s in the "
+		"environment or as an option",
+		*secrets, address);
+}
+
+static void keep_tokens(struct loader *l)
+{
+	static const char *const token[] = {"NOMAD_TOKEN"}, *const auth[] = {"NOMAD_HTTP_AUTH"};
+	static const char *const vault[] = {"VAULT_TOKEN", "DEVPOD_VAULT_TOKEN"};
+	const struct options *o = l->to;
+
+	keep_from(l, "NOMAD_ADDR", o->addr, o->token, token);
+	keep_from(l, "NOMAD_ADDR", o->addr, o->http_auth, auth);
+	if (o->csi_vault_path)
+		keep_from(l, "VAULT_ADDR", o->vault_addr, o->vault_token, vault);
+}
+
 /* What two values mean together. */
 static void check_together(struct loader *l, bool require_machine)
 {
@@ -401,6 +492,7 @@ static void check_together(struct loader *l, bool require_machine)
 		mistake(l, option_find("NOMAD_MEMORY_MAX_MB"), max, "less than NOMAD_MEMORYMB (%lld)",
 			(long long)o->memory_mb);
 	}
+	keep_tokens(l);
 	pair(l, "NOMAD_CLIENT_CERT", o->client_cert, "NOMAD_CLIENT_KEY", o->client_key);
 	pair(l, "VAULT_CLIENT_CERT", o->vault_client_cert, "VAULT_CLIENT_KEY", o->vault_client_key);
 	if (o->agent_data_path && o->host_dir && o->machine_id) {
@@ -424,29 +516,52 @@ struct options_source options_environment(void)
 	return (struct options_source){environment_get, NULL};
 }
 
-int options_load(const struct options_source *from, bool require_machine, struct options **ret, struct err *e)
+static int load(struct loader *l, bool require_machine, struct options **ret, struct err *e)
 {
 	AUTO(options_freep) struct options *o = xcalloc(1, sizeof *o);
 	AUTO(freep) bool *wrong = xcalloc(option_count, sizeof *wrong);
-	struct loader l = {.from = from, .to = o, .mistakes = BUF_INIT, .wrong = wrong};
 
 	o->origins = xcalloc(option_count, sizeof *o->origins);
+	l->to = o;
+	l->wrong = wrong;
 	for (size_t i = 0; i < option_count; i++)
-		load_row(&l, &option_table[i]);
-	check_together(&l, require_machine);
-	resolve_modes(&l);
+		load_row(l, &option_table[i]);
+	check_together(l, require_machine);
+	resolve_modes(l);
 
-	if (l.mistakes.len == 0) {
+	if (l->mistakes.len == 0) {
+		o->notices = l->notices.len ? buf_take(&l->notices) : NULL;
 		*ret = TAKE(o);
 		return 0;
 	}
-	err_set(e, ERR_CONFIG, "%.*s", (int)l.mistakes.len - 1, l.mistakes.data);
-	buf_clear(&l.mistakes);
-	if (l.option_wrong)
+	err_set(e, ERR_CONFIG, "%.*s", (int)l->mistakes.len - 1, l->mistakes.data);
+	buf_clear(&l->mistakes);
+	buf_clear(&l->notices);
+	if (l->option_wrong)
 		err_hint(e, "`devpod provider set-options nomad -o NAME=VALUE` sets an option for machines "
 			    "to come, `devpod up "
 			    "WORKSPACE --provider-option NAME=VALUE` for the one that is there");
+	else if (l->file_wrong && l->file->path)
+		err_hint(e, "the file is %s", l->file->path);
 	return -1;
+}
+
+int options_load(const struct options_source *from, bool require_machine, struct options **ret, struct err *e)
+{
+	struct loader l = {.from = from};
+
+	return load(&l, require_machine, ret, e);
+}
+
+int options_load_workspace(const struct options_source *from, bool require_machine, struct options **ret,
+			   struct err *e)
+{
+	AUTO(options_file_freep) struct options_file *file = options_file_load(from);
+	struct loader l = {.from = from, .file = file};
+
+	buf_puts(&l.mistakes, buf_str(&file->mistakes));
+	l.file_wrong = file->mistakes.len > 0;
+	return load(&l, require_machine, ret, e);
 }
 
 static void free_list(char **list)
@@ -486,7 +601,12 @@ void options_freep(struct options **p)
 			break;
 		}
 	}
+	for (size_t i = 0; i < option_count; i++) {
+		free(o->origins[i].text);
+		free(o->origins[i].in_file);
+	}
 	free(o->origins);
+	free(o->notices);
 	free(o);
 	*p = NULL;
 }
@@ -494,9 +614,9 @@ void options_freep(struct options **p)
 const char *options_origin(const struct options *o, const char *name)
 {
 	const struct option_row *row = option_find(name);
-	const char *variable = row ? o->origins[row_index(row)].variable : NULL;
+	const char *text = row ? o->origins[row_index(row)].text : NULL;
 
-	return variable ? variable : "the default";
+	return text ? text : "the default";
 }
 
 const char *options_default(const char *name)

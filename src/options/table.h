@@ -68,6 +68,8 @@ struct option_row {
 				docs/options.md) */
 	bool hidden;         /* not in the desktop application */
 	bool secret;         /* never shown */
+	bool harmless;       /* taken from a workspace's file that is not the user's own, too */
+	bool devpods;        /* DevPod acts on it, and does not know the workspace's file */
 	bool lasting;        /* is taken when the machine is created, and stays */
 
 	const char *since;

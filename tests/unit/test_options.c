@@ -98,10 +98,10 @@ static void defaults(void **state)
 static void empty_is_unset(void **state)
 {
 	(void)state;
-	const char *vars[2 * 64 + 1];
+	const char *vars[2 * 128 + 1];
 	size_t n = 0;
 
-	assert_true(option_count <= 64);
+	assert_true(option_count <= 128);
 	for (size_t i = 0; i < option_count; i++) {
 		vars[n++] = option_table[i].name;
 		vars[n++] = "";
@@ -124,6 +124,7 @@ static const struct {
 } good[] = {
 	{"MACHINE_ID", {"ws-1", "a", "A_b.c-9", "...", ".hidden"}},
 	{"MACHINE_FOLDER", {"/home/me/.devpod/x", "C:/Users/\xe4", "relative"}},
+	{"WORKSPACE_SOURCE", {"local:/home/me/ws", "git:https://git.example/a@main", "image:alpine"}},
 	{"COMMAND", {"true", "a\nb\tc\x01", "\xff"}},
 	{"DEVCONTAINER_COMMAND", {"true"}},
 	{"DEVPOD_DEBUG", {"true", "1", "false", "verbose"}},
