@@ -113,7 +113,7 @@ struct options {
 	/* as given, before the rules between them: docker and storage are what counts */
 	int docker_mode, storage_mode, storage_type;
 
-	char *notices;                 /* what of the workspace's file has no effect, one a line, or NULL */
+	char *notices;                 /* what of the workspace's file has no effect, one a line */
 	struct option_origin *origins; /* one a table row; see options_origin() */
 };
 

@@ -101,7 +101,7 @@ static void resolve_flags(struct line *l)
 
 static void tell_notices(const struct options *o)
 {
-	for (const char *line = o->notices; line && *line; line += strcspn(line, "\n") + 1)
+	for (const char *line = o->notices; *line; line += strcspn(line, "\n") + 1)
 		log_warn("%.*s", (int)strcspn(line, "\n"), line);
 }
 

@@ -63,7 +63,8 @@ static void syntax_mistake(struct reader *r)
 	}
 	mistake_at(r, at.line + 1, at.column + 1, "not valid YAML: %s%s%s%s", p->context ? p->context : "",
 		   p->context ? ", " : "", p->problem ? p->problem : "out of memory",
-		   begins_with_tab(r->text, at.line) ? " (indent with spaces, YAML knows no tabs there)" : "");
+		   begins_with_tab(r->text, at.line) ? " (indent with spaces, YAML knows no tabs there)"
+						     : "");
 	r->stopped = true;
 }
 
@@ -121,11 +122,20 @@ static bool is_scalar(const struct reader *r)
 	return r->event.type == YAML_SCALAR_EVENT;
 }
 
+static void too_deep(struct reader *r)
+{
+	mistake(r, "more than %d levels deep", DEPTH_MAX);
+	r->stopped = true;
+}
+
 /* To the last event of the node that begins with the event at hand; so end all functions that read a node. */
 static void skip(struct reader *r)
 {
-	for (size_t depth = opens(r); depth && next(r);)
+	for (unsigned depth = opens(r); depth && next(r);) {
 		depth = depth + opens(r) - closes(r);
+		if (depth > DEPTH_MAX)
+			too_deep(r);
+	}
 }
 
 /* The text of the scalar at hand, for free(), or NULL with a mistake. */
@@ -228,8 +238,7 @@ static void json_member(struct reader *r, cJSON *to, unsigned depth)
 static cJSON *json_node(struct reader *r, unsigned depth)
 {
 	if (opens(r) && depth == 0) {
-		mistake(r, "more than %d levels deep", DEPTH_MAX);
-		r->stopped = true;
+		too_deep(r);
 		return NULL;
 	}
 	if (is_scalar(r))
@@ -295,15 +304,16 @@ static void unknown_key(struct reader *r, const char *key)
 			unsigned d = known ? text_distance(shown, known) : least;
 			if (d < least) {
 				least = d;
-				freep(&nearest);
+				free(nearest);
 				nearest = TAKE(known);
 			}
 		}
 	if (nearest)
 		mistake(r, "unknown option '%s'; did you mean %s?", shown, nearest);
 	else
-		mistake(r, "unknown option '%s'; `devpod-provider-nomad help` lists them all, here they are in "
-			   "lower case",
+		mistake(r,
+			"unknown option '%s'; `devpod-provider-nomad help` lists them all, here they are in "
+			"lower case",
 			shown);
 }
 
@@ -316,7 +326,8 @@ static bool is_refused(struct reader *r, const struct option_row *row, const cha
 		mistake(r, "%s: DevPod says this of the machine at hand; remove the line", key);
 	else if (row->secret)
 		mistake(r,
-			"%s: a secret, and files of a workspace are shared, and copied to the machine; remove "
+			"%s: a secret, and files of a workspace are shared, and copied to the machine; "
+			"remove "
 			"it, and set %s in the environment in which devpod runs",
 			key, row->name);
 	else
@@ -590,9 +601,7 @@ struct options_file *options_file_load(const struct options_source *from)
 	AUTO(freep) char *text = file_read_config(f->path, OPTIONS_FILE_MAX, &n, &own, &e);
 	if (text)
 		parse(f, text, n);
-	else if (e.kind == ERR_NOT_FOUND)
-		freep(&f->path);
-	else
+	else if (e.kind != ERR_NOT_FOUND)
 		buf_printf(&f->mistakes, "%s; make it a file that you can read, or remove it\n", e.msg);
 	err_clear(&e);
 	if (source && !folder)

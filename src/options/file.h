@@ -19,7 +19,7 @@ struct file_entry {
 };
 
 struct options_file {
-	char *path; /* or NULL: there is none */
+	char *path; /* where it is, or would be */
 	/* not the user's own, in words that follow "it is ignored: ", or NULL; see docs/config-file.md */
 	const char *foreign;
 	struct file_entry *entries; /* one a table row */

@@ -529,19 +529,18 @@ static int load(struct loader *l, bool require_machine, struct options **ret, st
 	check_together(l, require_machine);
 	resolve_modes(l);
 
-	if (l->mistakes.len == 0) {
-		o->notices = l->notices.len ? buf_take(&l->notices) : NULL;
+	AUTO(freep) char *mistakes = buf_take(&l->mistakes);
+	o->notices = buf_take(&l->notices);
+	if (!*mistakes) {
 		*ret = TAKE(o);
 		return 0;
 	}
-	err_set(e, ERR_CONFIG, "%.*s", (int)l->mistakes.len - 1, l->mistakes.data);
-	buf_clear(&l->mistakes);
-	buf_clear(&l->notices);
+	err_set(e, ERR_CONFIG, "%.*s", (int)strlen(mistakes) - 1, mistakes);
 	if (l->option_wrong)
 		err_hint(e, "`devpod provider set-options nomad -o NAME=VALUE` sets an option for machines "
 			    "to come, `devpod up "
 			    "WORKSPACE --provider-option NAME=VALUE` for the one that is there");
-	else if (l->file_wrong && l->file->path)
+	else if (l->file_wrong)
 		err_hint(e, "the file is %s", l->file->path);
 	return -1;
 }
