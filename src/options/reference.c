@@ -208,6 +208,7 @@ static void markdown_introduction(struct buf *to)
 		 "<!-- Made by hack/generate from src/options/table.c: change that, then run it. -->\n\n"
 		 "The provider's executable reads all of these as environment variables; an empty variable "
 		 "counts as unset.\n"
+		 "A workspace can set most of them itself, in [.devpod/nomad.yaml](config-file.md). "
 		 "Mistakes are reported together, before anything else is done.\n\n"
 		 "Options get there through DevPod:\n\n"
 		 "```sh\n"
@@ -217,7 +218,7 @@ static void markdown_introduction(struct buf *to)
 		 "```\n\n"
 		 "What counts, first to last: what was given with `--provider-option`, what was set with "
 		 "`set-options` when the\n"
-		 "machine was made, and the default. DevPod passes every option to the executable, those "
+		 "machine was made, the workspace's file, and the default. DevPod passes every option to the executable, those "
 		 "without a value as empty\n"
 		 "variables, so a variable of the same name in your own environment does not get through. "
 		 "The exceptions are\n");
