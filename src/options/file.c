@@ -418,7 +418,7 @@ static void read_entry(struct reader *r)
 	} else if (to && to->key) {
 		mistake(r, "%s: %s is in line %zu already; keep one of them", key,
 			text_eq(to->key, key) ? "it" : to->key, to->line);
-	} else if (row && !is_refused(r, row, key)) {
+	} else if (to && !is_refused(r, row, key)) {
 		taken = true;
 		to->key = TAKE(key);
 		to->line = r->event.start_mark.line + 1;
@@ -434,18 +434,22 @@ static void read_entry(struct reader *r)
 
 static void read_document(struct reader *r)
 {
-	if (!next(r) || !next(r) || r->event.type == YAML_STREAM_END_EVENT)
-		return;
-	if (!next(r))
-		return;
+	/* the stream's start; the document's, if there is one; its node's */
+	for (int i = 0; i < 3; i++)
+		if (!next(r) || r->event.type == YAML_STREAM_END_EVENT)
+			return;
 	if (r->event.type == YAML_MAPPING_START_EVENT) {
 		while (next(r) && !closes(r))
 			read_entry(r);
 	} else if (!is_scalar(r) || !is_plain(r) || r->event.data.scalar.length) {
 		mistake(r, "lines like `nomad_memorymb: 4096` are wanted, an option and a value each");
-		r->stopped = true;
+		return;
 	}
-	if (next(r) && next(r) && r->event.type != YAML_STREAM_END_EVENT)
+	/* the document's end; the stream's, or another document's start */
+	for (int i = 0; i < 2; i++)
+		if (!next(r))
+			return;
+	if (r->event.type != YAML_STREAM_END_EVENT)
 		mistake(r, "a second document; one is taken");
 }
 

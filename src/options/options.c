@@ -451,31 +451,29 @@ static void resolve_modes(struct loader *l)
 }
 
 /* Whoever writes the file of a workspace must not get a token sent to a server of their own. */
-static void keep_from(struct loader *l, const char *address, const char *value, const char *secret,
-		      const char *const *secrets)
-{
-	const struct option_row *row = option_find(address);
-
-	if (!secret || !value || !origin(l, row)->in_file)
-		return;
-	while (!origin(l, option_find(*secrets))->text)
-		secrets++;
-	mistake(l, row, value,
-		"%s would be sent there, and where to is not for a workspace's file to say; set %s in the "
-		"environment or as an option",
-		*secrets, address);
-}
-
 static void keep_tokens(struct loader *l)
 {
-	static const char *const token[] = {"NOMAD_TOKEN"}, *const auth[] = {"NOMAD_HTTP_AUTH"};
-	static const char *const vault[] = {"VAULT_TOKEN", "DEVPOD_VAULT_TOKEN"};
-	const struct options *o = l->to;
+	static const struct {
+		const char *secret, *address;
+	} pairs[] = {{"NOMAD_TOKEN", "NOMAD_ADDR"},
+		     {"NOMAD_HTTP_AUTH", "NOMAD_ADDR"},
+		     {"VAULT_TOKEN", "VAULT_ADDR"},
+		     {"DEVPOD_VAULT_TOKEN", "VAULT_ADDR"}};
 
-	keep_from(l, "NOMAD_ADDR", o->addr, o->token, token);
-	keep_from(l, "NOMAD_ADDR", o->addr, o->http_auth, auth);
-	if (o->csi_vault_path)
-		keep_from(l, "VAULT_ADDR", o->vault_addr, o->vault_token, vault);
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		const struct option_row *secret = option_find(pairs[i].secret);
+		const struct option_row *address = option_find(pairs[i].address);
+		const char *value = *string_member(l->to, address);
+
+		if (!origin(l, secret)->text || !origin(l, address)->in_file || !value)
+			continue;
+		if (address->group == GROUP_VAULT && !l->to->csi_vault_path) /* nothing is asked of Vault */
+			continue;
+		mistake(l, address, value,
+			"%s would be sent there, and where to is not for a workspace's file to say; set %s "
+			"in the environment or as an option",
+			secret->name, address->name);
+	}
 }
 
 /* What two values mean together. */

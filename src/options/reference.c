@@ -218,7 +218,8 @@ static void markdown_introduction(struct buf *to)
 		 "```\n\n"
 		 "What counts, first to last: what was given with `--provider-option`, what was set with "
 		 "`set-options` when the\n"
-		 "machine was made, the workspace's file, and the default. DevPod passes every option to the executable, those "
+		 "machine was made, the workspace's file, and the default. DevPod passes every option to the "
+		 "executable, those "
 		 "without a value as empty\n"
 		 "variables, so a variable of the same name in your own environment does not get through. "
 		 "The exceptions are\n");

@@ -47,8 +47,8 @@ def test_mistakes_have_their_place(provider: Provider, tmp_path: Path) -> None:
     assert (done.code, done.out) == (1, "")
     assert done.error.splitlines()[:4] == [
         f"{NAME}:3:1: unknown option 'nomad_memmorymb'; did you mean nomad_memorymb?",
-        f"{NAME}:4:1: nomad_token: a secret, and files of a workspace are shared, and copied to the machine; remove it, "
-        "and set NOMAD_TOKEN in the environment in which devpod runs",
+        f"{NAME}:4:1: nomad_token: a secret, and files of a workspace are shared, and copied to the machine; remove "
+        "it, and set NOMAD_TOKEN in the environment in which devpod runs",
         f"{NAME}:1:1: nomad_cpu='0': out of range (MHz, 1 to 1000000)",
         "NOMAD_PRIORITY='x': not a whole number (1 to 32766)",
     ]

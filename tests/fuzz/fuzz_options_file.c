@@ -1,5 +1,5 @@
-/* The workspace's file: whatever it holds, the messages are clean lines, and each value is one that a variable could
- * hold. */
+/* The workspace's file: whatever it holds, the messages are clean lines, and each value is one that a
+ * variable could hold. */
 #include "fuzz.h"
 
 #include "file.h"

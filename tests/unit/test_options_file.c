@@ -94,9 +94,11 @@ static void lists_and_json(void **state)
 	holds("nomad_constraints_json: '[]'", "NOMAD_CONSTRAINTS_JSON", "[]");
 	holds("nomad_constraints:\n- attribute: ${attr.cpu.arch}\n  value: amd64\n", "NOMAD_CONSTRAINTS_JSON",
 	      "[{\"attribute\":\"${attr.cpu.arch}\",\"value\":\"amd64\"}]");
-	holds("nomad_constraints: [1, -1.5e3, 01, 1., .5, 1e, '1', true, 'true', ~, '', yes, 0x1f, \"\\x41\\u00e9\"]",
+	holds("nomad_constraints: [1, -1.5e3, 01, 1., .5, 1e, '1', true, 'true', ~, '', yes, 0x1f, "
+	      "\"\\x41\\u00e9\"]",
 	      "NOMAD_CONSTRAINTS_JSON",
-	      "[1,-1.5e3,\"01\",\"1.\",\".5\",\"1e\",\"1\",true,\"true\",null,\"\",\"yes\",\"0x1f\",\"A\xc3\xa9\"]");
+	      "[1,-1.5e3,\"01\",\"1.\",\".5\",\"1e\",\"1\",true,\"true\",null,\"\",\"yes\",\"0x1f\","
+	      "\"A\xc3\xa9\"]");
 	holds("nomad_csi_parameters: {}", "NOMAD_CSI_PARAMETERS_JSON", "{}");
 	holds("nomad_csi_parameters: {a: {b: [[]]}, \"c\": False}", "NOMAD_CSI_PARAMETERS_JSON",
 	      "{\"a\":{\"b\":[[]]},\"c\":false}");
@@ -106,7 +108,8 @@ static void lines_are_known(void **state)
 {
 	(void)state;
 	AUTO(options_file_freep)
-	struct options_file *f = parsed("# a\n\nnomad_cpu: 500\nnomad_constraints:\n- {}\nnomad_region:\n  eu\n");
+	struct options_file *f =
+		parsed("# a\n\nnomad_cpu: 500\nnomad_constraints:\n- {}\nnomad_region:\n  eu\n");
 
 	assert_int_equal(entry(f, "NOMAD_CPU")->line, 3);
 	assert_int_equal(entry(f, "NOMAD_CPU")->column, 1);
@@ -144,20 +147,23 @@ static void bad_keys(void **state)
 	refused("NOMAD_CPU: 1", AT "1:1: unknown option 'NOMAD_CPU'; did you mean nomad_cpu?\n");
 	refused("nomad_constraint: []",
 		AT "1:1: unknown option 'nomad_constraint'; did you mean nomad_constraints?\n");
-	refused("colour: red", AT "1:1: unknown option 'colour'; `devpod-provider-nomad help` lists them all, "
-				  "here they are in lower case\n");
+	refused("colour: red",
+		AT "1:1: unknown option 'colour'; `devpod-provider-nomad help` lists them all, "
+		   "here they are in lower case\n");
 	refused("\"a\\nb\\e[0m\": 1", AT "1:1: unknown option 'a b?[0m'; `devpod-provider-nomad help` lists "
 					 "them all, here they are in lower case\n");
 	refused("nomad_cpu: 1\nnomad_cpu: 2",
 		AT "2:1: nomad_cpu: it is in line 1 already; keep one of them\n");
 	refused("nomad_constraints: []\nnomad_constraints_json: ''",
 		AT "2:1: nomad_constraints_json: nomad_constraints is in line 1 already; keep one of them\n");
-	refused("nomad_token: t0ps3cret",
-		AT "1:1: nomad_token: a secret, and files of a workspace are shared, and copied to the machine; "
-		   "remove it, and set NOMAD_TOKEN in the environment in which devpod runs\n");
-	refused("nomad_cacert: /x", AT "1:1: nomad_cacert: belongs to this computer, not to the workspace; "
-				       "remove it, and set NOMAD_CACERT in the environment in which devpod runs\n");
-	refused("machine_id: m", AT "1:1: machine_id: DevPod says this of the machine at hand; remove the line\n");
+	refused("nomad_token: t0ps3cret", AT
+		"1:1: nomad_token: a secret, and files of a workspace are shared, and copied to the machine; "
+		"remove it, and set NOMAD_TOKEN in the environment in which devpod runs\n");
+	refused("nomad_cacert: /x",
+		AT "1:1: nomad_cacert: belongs to this computer, not to the workspace; "
+		   "remove it, and set NOMAD_CACERT in the environment in which devpod runs\n");
+	refused("machine_id: m",
+		AT "1:1: machine_id: DevPod says this of the machine at hand; remove the line\n");
 	refused("? [nomad_cpu]\n: 1\n", AT "1:3: an option's name is wanted before the colon\n");
 	refused("\"nomad_cpu\\0x\": 1", AT "1:1: a NUL character in it\n");
 }
@@ -185,7 +191,8 @@ static void bad_values(void **state)
 static void no_mapping(void **state)
 {
 	(void)state;
-	static const char wanted[] = "lines like `nomad_memorymb: 4096` are wanted, an option and a value each\n";
+	static const char wanted[] =
+		"lines like `nomad_memorymb: 4096` are wanted, an option and a value each\n";
 	static const char *const texts[] = {"nomad_cpu", "- nomad_cpu: 1\n", "''", "[]"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -229,13 +236,14 @@ static void syntax(void **state)
 	refused("nomad_cpu: 1\n\tnomad_region: eu\n",
 		AT "2:1: not valid YAML: while scanning a plain scalar, found a tab character that "
 		   "violates indentation (indent with spaces, YAML knows no tabs there)\n");
-	refused("nomad_constraints: [1", AT "2:1: not valid YAML: while parsing a flow sequence, did not find expected "
-				    "',' or ']'\n");
-	refused("a: b: c", AT "1:1: unknown option 'a'; `devpod-provider-nomad help` lists them all, here they are "
-			      "in lower case\n" AT
-			      "1:5: not valid YAML: mapping values are not allowed in this context\n");
-	refused("nomad_cpu: 1\nnomad_region: \"eu\n", AT
-		"3:1: not valid YAML: while scanning a quoted scalar, found unexpected end of stream\n");
+	refused("nomad_constraints: [1",
+		AT "2:1: not valid YAML: while parsing a flow sequence, did not find expected "
+		   "',' or ']'\n");
+	refused("a: b: c", AT
+		"1:1: unknown option 'a'; `devpod-provider-nomad help` lists them all, here they are "
+		"in lower case\n" AT "1:5: not valid YAML: mapping values are not allowed in this context\n");
+	refused("nomad_cpu: 1\nnomad_region: \"eu\n",
+		AT "3:1: not valid YAML: while scanning a quoted scalar, found unexpected end of stream\n");
 	refused("nomad_cpu: 1\nnomad_region: e\x01u\n",
 		AT "2:16: not valid YAML: control characters are not allowed\n");
 }
@@ -247,7 +255,9 @@ static void not_text(void **state)
 
 	refused_bytes(nul, sizeof nul - 1, AT "2:6: a NUL character; save the file as UTF-8 text\n");
 	refused("nomad_cpu: 1\n# \xc3\xa9\xff\n", AT "2:4: not valid UTF-8; save the file as UTF-8 text\n");
-	refused("\xff\xfe" "a", AT "1:1: not valid UTF-8; save the file as UTF-8 text\n");
+	refused("\xff\xfe"
+		"a",
+		AT "1:1: not valid UTF-8; save the file as UTF-8 text\n");
 	refused("# \xc3", AT "1:3: not valid UTF-8; save the file as UTF-8 text\n");
 }
 
@@ -264,7 +274,8 @@ static void deep(void **state)
 		AUTO(options_file_freep) struct options_file *f = parsed(text);
 		assert_true(f->mistakes.len > 0 && f->mistakes.len < 1024);
 	}
-	refused("nomad_constraints: [[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]", AT "1:36: more than 16 levels deep\n");
+	refused("nomad_constraints: [[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]",
+		AT "1:36: more than 16 levels deep\n");
 	holds("nomad_constraints: [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]", "NOMAD_CONSTRAINTS_JSON",
 	      "[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]");
 }
@@ -438,12 +449,13 @@ static void mistakes_come_together(void **state)
 {
 	(void)state;
 	put(".devpod/nomad.yaml", "nomad_cpus: 1\n\nnomad_memorymb: 9\nnomad_constraints:\n  - value: 4\n");
-	not_loaded(VARS("NOMAD_PRIORITY", "x"),
-		   ".devpod/nomad.yaml:1:1: unknown option 'nomad_cpus'; did you mean nomad_cpu?\n"
-		   ".devpod/nomad.yaml:3:1: nomad_memorymb='9': out of range (MB, 10 to 67108864)\n"
-		   "NOMAD_PRIORITY='x': not a whole number (1 to 32766)\n"
-		   ".devpod/nomad.yaml:4:1: nomad_constraints='[{\"value\":4}]': entry 0: value is not a string",
-		   NULL);
+	not_loaded(
+		VARS("NOMAD_PRIORITY", "x"),
+		".devpod/nomad.yaml:1:1: unknown option 'nomad_cpus'; did you mean nomad_cpu?\n"
+		".devpod/nomad.yaml:3:1: nomad_memorymb='9': out of range (MB, 10 to 67108864)\n"
+		"NOMAD_PRIORITY='x': not a whole number (1 to 32766)\n"
+		".devpod/nomad.yaml:4:1: nomad_constraints='[{\"value\":4}]': entry 0: value is not a string",
+		NULL);
 	not_loaded(VARS("NOMAD_CONSTRAINTS_JSON", "[]"),
 		   ".devpod/nomad.yaml:1:1: unknown option 'nomad_cpus'; did you mean nomad_cpu?\n"
 		   ".devpod/nomad.yaml:3:1: nomad_memorymb='9': out of range (MB, 10 to 67108864)",
@@ -575,12 +587,14 @@ static void another_owns_it(void **state)
 static void tokens_stay_with_their_address(void **state)
 {
 	(void)state;
-	static const char where[] = "would be sent there, and where to is not for a workspace's file to say; set "
-				    "NOMAD_ADDR in the environment or as an option";
+	static const char where[] =
+		"would be sent there, and where to is not for a workspace's file to say; set "
+		"NOMAD_ADDR in the environment or as an option";
 	AUTO(freep)
-	char *message = xasprintf(".devpod/nomad.yaml:1:1: nomad_addr='http://evil.example': NOMAD_TOKEN %s\n"
-				  ".devpod/nomad.yaml:1:1: nomad_addr='http://evil.example': NOMAD_HTTP_AUTH %s",
-				  where, where);
+	char *message =
+		xasprintf(".devpod/nomad.yaml:1:1: nomad_addr='http://evil.example': NOMAD_TOKEN %s\n"
+			  ".devpod/nomad.yaml:1:1: nomad_addr='http://evil.example': NOMAD_HTTP_AUTH %s",
+			  where, where);
 
 	put(".devpod/nomad.yaml", "nomad_addr: http://evil.example\nvault_addr: http://evil.example\n");
 	not_loaded(VARS("NOMAD_TOKEN", "t", "NOMAD_HTTP_AUTH", "a:b"), message, FILE_HINT);
@@ -588,8 +602,10 @@ static void tokens_stay_with_their_address(void **state)
 	struct options *o = loaded(VARS("NOMAD_TOKEN", "t", "NOMAD_ADDR", "http://n:1", "VAULT_TOKEN", "t"));
 	assert_string_equal(o->addr, "http://n:1");
 	not_loaded(VARS("NOMAD_CSI_VAULT_PATH", "secret/data/x", "DEVPOD_VAULT_TOKEN", "t"),
-		   ".devpod/nomad.yaml:2:1: vault_addr='http://evil.example': DEVPOD_VAULT_TOKEN would be sent there, "
-		   "and where to is not for a workspace's file to say; set VAULT_ADDR in the environment or as an "
+		   ".devpod/nomad.yaml:2:1: vault_addr='http://evil.example': DEVPOD_VAULT_TOKEN would be "
+		   "sent there, "
+		   "and where to is not for a workspace's file to say; set VAULT_ADDR in the environment or "
+		   "as an "
 		   "option",
 		   FILE_HINT);
 }
@@ -601,9 +617,10 @@ static void what_devpod_acts_on(void **state)
 	AUTO(options_freep) struct options *o = loaded(VARS("X", ""));
 
 	assert_int_equal(o->inactivity_ms, 1800000);
-	assert_string_equal(o->notices,
-			    ".devpod/nomad.yaml:1: inactivity_timeout does nothing here: DevPod acts on it, and does "
-			    "not read this file; set it as an option\n");
+	assert_string_equal(
+		o->notices,
+		".devpod/nomad.yaml:1: inactivity_timeout does nothing here: DevPod acts on it, and does "
+		"not read this file; set it as an option\n");
 }
 
 static void no_file_to_read(void **state)
@@ -612,11 +629,11 @@ static void no_file_to_read(void **state)
 	AUTO(freep) char *big = xcalloc(1, OPTIONS_FILE_MAX + 2);
 	static const char what_to_do[] = "make it a file that you can read, or remove it";
 	AUTO(freep) char *irregular = xasprintf(".devpod/nomad.yaml: not a regular file; %s", what_to_do);
-	AUTO(freep) char *large =
-		xasprintf(".devpod/nomad.yaml: larger than %d bytes; %s", OPTIONS_FILE_MAX, what_to_do);
 	AUTO(freep)
-	char *loop = xasprintf("open .devpod/nomad.yaml: Too many levels of symbolic links; %s", what_to_do);
-	AUTO(freep) char *denied = xasprintf("open .devpod/nomad.yaml: Permission denied; %s", what_to_do);
+	char *large = xasprintf(".devpod/nomad.yaml: larger than %d bytes; %s", OPTIONS_FILE_MAX, what_to_do);
+	AUTO(freep)
+	char *loop = xasprintf("open .devpod/nomad.yaml: %s; %s", strerror(ELOOP), what_to_do);
+	AUTO(freep) char *denied = xasprintf("open .devpod/nomad.yaml: %s; %s", strerror(EACCES), what_to_do);
 
 	/* .devpod itself is a file: someone else's */
 	put(".devpod", "x");
