@@ -21,7 +21,7 @@ trust_certificates() {
 	# It takes half a second. In a container of its own, whose bundle nobody else reads, the certificate is trusted at once
 	# and the rest, which writes the bundle anew with it, need not be waited for.
 	bundle=/etc/ssl/certs/ca-certificates.crt
-	if [ -f /.dockerenv ] && [ -s "$bundle" ]; then
+	if in_container && [ -s "$bundle" ]; then
 		cat "$certificate" >>"$bundle"
 		update_certificates &
 	else

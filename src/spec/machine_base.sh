@@ -20,6 +20,8 @@ fail() {
 	say "error: $*"
 	exit 1
 }
+# Only a container's file system is the script's to change as it likes, and to look at as a whole; the tests run it outside.
+in_container() { [ -f "$root/.dockerenv" ]; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # A trap runs only between commands: what may take long runs in the background and is waited for.

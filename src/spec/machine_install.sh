@@ -86,7 +86,7 @@ apt_install() {
 	# Packages start their services: dockerd is started here or not at all. A container that loses its power loses its file
 	# system with it, so dpkg need not wait for the disk.
 	policy=/usr/sbin/policy-rc.d
-	if ! [ -e "$policy" ]; then
+	if in_container && ! [ -e "$policy" ]; then
 		printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
 	else
 		policy=''
@@ -193,7 +193,7 @@ changed_since() {
 #                 can enter the machine's directory, has a use for them
 #   packages.tar  the package database: not before the files are seen to work may it say that they are there
 keep_installed() {
-	if [ -z "$1" ] || ! have find || ! have awk || ! have tar; then
+	if [ -z "$1" ] || ! in_container || ! have find || ! have awk || ! have tar; then
 		return 0
 	fi
 	new=$tools/kept.new

@@ -232,7 +232,7 @@ static void image_key_tells_images_apart(void **state)
 /* An image without `hc-tool`; what an installation makes; a new container of the image. */
 #define IMAGE                                                                                                \
 	"umask 077; tools=$PWD.tools root=$PWD/image missing=hc-tool wanted=; bare() { rm -rf \"$root\"; "   \
-	"mkdir -p \"$root/bin\" \"$root/var/lib/dpkg\" \"$root/var/cache\"; cd \"$root\"; "                  \
+	"mkdir -p \"$root/bin\" \"$root/var/lib/dpkg\" \"$root/var/cache\"; cd \"$root\"; : >.dockerenv; "   \
 	"echo before >var/lib/dpkg/status; }; PATH=$root/bin:$PATH; trap \"rm -rf $tools\" EXIT; bare; "     \
 	"began=$(date +%s); "
 #define INSTALL(code)                                                                                        \
