@@ -3,8 +3,8 @@
 # shellcheck disable=SC2154 # dir, root, tools, docker_mode: machine_base.sh
 
 kept_bytes=1500000000
-linked_bytes=5000000
-package_databases='^\./(var/lib/dpkg|lib/apk|usr/lib/apk|etc/apk|var/lib/rpm|usr/lib/sysimage|var/lib/dnf)(/|$)'
+linked_bytes=1000000
+package_databases='^[.]/(var/lib/dpkg|lib/apk|usr/lib/apk|etc/apk|var/lib/rpm|usr/lib/sysimage|var/lib/dnf)(/|$)'
 
 # Sets $lacking, what the machine must have, and $wanted, what it can do without: docker's client in host mode, which
 # DevPod installs in its own way where it is missing, and /bin/kill, which stops a machine after its inactivity timeout.
@@ -173,24 +173,28 @@ image_key() {
 	done
 }
 
-# The regular files, links and directories below the root that have changed since the second $1, each behind its size;
-# no caches, logs or documentation. An inode's ctime is the one stamp that a package manager does not set; what is on
+# The regular files, links and directories below the root that have changed since the second $1, each behind its
+# size; no caches, logs or documentation. An inode's ctime is the one stamp that a package manager does not set; what is on
 # another device than the root is mounted and not the image's.
 changed_since() {
 	cd "$root/" && find . -xdev \( -path "./proc" -o -path "./sys" -o -path "./dev" -o -path "./run" -o -path "./var/run" \
 		-o -path "./tmp" -o -path "./var/tmp" -o -path "./var/cache" -o -path "./var/log" -o -path "./var/lib/apt/lists" \
 		-o -path "./usr/share/doc" -o -path "./usr/share/man" -o -path "./usr/share/locale" -o -path ".$dir" \) -prune \
-		-o \( -type f -o -type l -o -type d \) -exec stat -c '%d %Z %s %n' {} + |
+		-o \( -type f -o -type l -o -type d \) -exec stat -c '%d %Z %s %A %n' {} + |
 		awk -v since="$1" 'NR == 1 { device = $1 }
-			$1 == device && $2 >= since { size = $3; sub(/^[0-9]+ [0-9]+ [0-9]+ /, ""); print size " " $0 }'
+			$1 == device && $2 >= since {
+				size = $4 ~ /^-/ ? $3 : 0
+				sub(/^[0-9]+ [0-9]+ [0-9]+ [^ ]+ /, "")
+				print size " " $0
+			}'
 }
 
 # keep_installed KEY SECOND: what has changed since goes into $tools/kept:
 #   key           the image's state that it belongs to
 #   without       what could not be installed
 #   files.tar     the files
-#   large/        large programs, linked to instead of copied at a start: docker's are most of it all, and only root, who
-#                 can enter the machine's directory, has a use for them
+#   large/        large files, docker's programs above all, linked to instead of copied at a start: to write them again costs
+#                 seconds where the disk is busy. No libraries: apt's methods load them, and only root can enter here
 #   packages.tar  the package database: not before the files are seen to work may it say that they are there
 keep_installed() {
 	if [ -z "$1" ] || ! in_container || ! have find || ! have awk || ! have tar; then
@@ -218,7 +222,7 @@ keep_changed() {
 	awk -v size="$linked_bytes" -v databases="$package_databases" -v to="$new/" '{
 			large = $1 > size
 			sub(/^[0-9]+ /, "")
-			print >(to ($0 ~ databases ? "packages" : large && /\/(s?bin|libexec)\// ? "linked" : "files"))
+			print >(to ($0 ~ databases ? "packages" : large && !/[.]so/ && !/^[.]\/(etc|var)\// ? "linked" : "files"))
 		}' "$new/changed"
 	while read -r file; do
 		mkdir -p "$new/large/$(dirname "$file")" && cp -p "$root/$file" "$new/large/$file" || return 1
