@@ -47,7 +47,8 @@ struct spec_request {
 	const char *image;   /* NULL = the options' */
 	enum options_docker docker;
 	enum options_storage storage;
-	bool expect_data; /* the machine ran before: its script refuses to start on an empty directory */
+	const char *only_of; /* a clean-up removes nothing but what the start of that stamp made, or NULL */
+	bool expect_data;    /* the machine ran before: its script refuses to start on an empty directory */
 };
 
 /** spec_machine() - the machine's job, for json_freep(). */

@@ -60,7 +60,7 @@ static int adopt(struct machine *m, const struct sight *s, struct err *e)
  * before its time (measured): after some patience the job is forgotten all the same, and the node ends the
  * task when it starts.
  */
-static int forget_unstarted(struct machine *m, struct sight *s, struct err *e)
+static int forget_unstarted(struct machine *m, struct sight *s, const char *stamp, struct err *e)
 {
 	const char *id = m->options->machine_id;
 
@@ -79,7 +79,7 @@ static int forget_unstarted(struct machine *m, struct sight *s, struct err *e)
 	sight_clear(s);
 	if (sight_take(m, s, e) < 0)
 		return -1;
-	if (s->data.known && retire_data(m, &s->data, e) < 0)
+	if (s->data.known && retire_data(m, &s->data, stamp, e) < 0)
 		return -1;
 	return nomad_job_stop(m->nomad, id, true, e);
 }
@@ -99,7 +99,7 @@ static int take_back(struct machine *m, const char *stamp, bool forget, struct e
 		return 0;
 	log_info("taking back machine '%s'", id);
 	if (forget && !s.data.known)
-		return forget_unstarted(m, &s, e);
+		return forget_unstarted(m, &s, stamp, e);
 	/* the state file: should this be cut short, delete knows the node */
 	if (state_save(m, &s.data, e) < 0 || retire_job(m, id, RETIRE_MS, forget ? NULL : &containers, e) < 0)
 		return -1;
@@ -107,7 +107,7 @@ static int take_back(struct machine *m, const char *stamp, bool forget, struct e
 		err_move(e, &containers);
 		return e->kind != ERR_NONE ? -1 : 0;
 	}
-	if (retire_data(m, &s.data, e) < 0 || nomad_job_stop(m->nomad, id, true, e) < 0)
+	if (retire_data(m, &s.data, stamp, e) < 0 || nomad_job_stop(m->nomad, id, true, e) < 0)
 		return -1;
 	return state_remove(m, e);
 }

@@ -184,8 +184,9 @@ int retire_job(struct machine *m, const char *job_id, int64_t settle_ms, struct 
 /**
  * retire_data() - remove what @where names: by the clean-up job, or the volume. A node that is away: told,
  * and a success.
+ * @only_of: what was there before the start of that stamp stays; NULL: everything goes.
  */
-int retire_data(struct machine *m, struct state *where, struct err *e) MUST_CHECK;
+int retire_data(struct machine *m, struct state *where, const char *only_of, struct err *e) MUST_CHECK;
 
 /* -- deploy.c -- */
 

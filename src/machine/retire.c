@@ -183,7 +183,8 @@ static int run_cleanup_once(struct machine *m, const cJSON *job, const char *sta
 	return failed;
 }
 
-static int run_cleanup(struct machine *m, const struct state *where, const char *image, struct err *e)
+static int run_cleanup(struct machine *m, const struct state *where, const char *only_of, const char *image,
+		       struct err *e)
 {
 	AUTO(freep) char *stamp = deploy_stamp(e);
 	AUTO(json_freep) cJSON *job = NULL;
@@ -199,6 +200,7 @@ static int run_cleanup(struct machine *m, const struct state *where, const char 
 						  .node_id = where->node_id,
 						  .dir = where->dir,
 						  .image = image,
+						  .only_of = only_of,
 						  .docker = where->docker});
 	for (int tries = 0; failed && tries < CLEANUP_TRIES; tries++) {
 		err_clear(e);
@@ -209,7 +211,7 @@ static int run_cleanup(struct machine *m, const struct state *where, const char 
 	return failed;
 }
 
-int retire_data(struct machine *m, struct state *where, struct err *e)
+int retire_data(struct machine *m, struct state *where, const char *only_of, struct err *e)
 {
 	static const char other[] = OPTIONS_IMAGE_HOST;
 
@@ -219,12 +221,12 @@ int retire_data(struct machine *m, struct state *where, struct err *e)
 	int there = node_is_there(m, where, e);
 	if (there <= 0)
 		return there;
-	int failed = run_cleanup(m, where, NULL, e);
+	int failed = run_cleanup(m, where, only_of, NULL, e);
 	/* an image that cannot even run the script must not keep its machine from being deleted */
 	if (failed && e->kind == ERR_REMOTE && !e->status && !text_eq(other, m->options->image)) {
 		log_info("%s; trying it with the image %s", e->msg, other);
 		err_clear(e);
-		failed = run_cleanup(m, where, other, e);
+		failed = run_cleanup(m, where, only_of, other, e);
 	}
 	return failed ? err_wrap(e, "clean up %s on node %s", where->dir,
 				 where->node_name ? where->node_name : where->node_id)
@@ -247,7 +249,7 @@ int machine_delete(struct machine *m, struct err *e)
 	/* the clean-up removes also what could not be stopped */
 	if (s.job && retire_job(m, id, RETIRE_MS, NULL, e) < 0)
 		return err_wrap(e, "delete machine '%s'", id);
-	if (s.data.known && retire_data(m, &s.data, e) < 0) {
+	if (s.data.known && retire_data(m, &s.data, NULL, e) < 0) {
 		err_wrap(e, "delete machine '%s'", id);
 		return err_hint(e, "the job stays in Nomad, dead, so that delete can be tried again");
 	}

@@ -40,6 +40,7 @@ run() {
 	dind) ;;
 	*) fail "DEVPOD_DOCKER_MODE is neither host nor dind but '$docker_mode'" ;;
 	esac
+	check_data
 	check_layout
 	{ mkdir -p "$dir" && chmod 700 "$dir"; } || fail "the machine's directory $dir cannot be made"
 	write_layout

@@ -3,10 +3,12 @@
 #
 # In the environment: DEVPOD_MACHINE_DIR, the machine's directory, the same path here and on the host.
 # DEVPOD_DOCKER_MODE: host, the client's docker through its socket; dind, a docker of the machine's own.
+# DEVPOD_EXPECT_DATA: not empty where the machine ran before. DEVPOD_ONLY_OF: delete nothing but what that start made.
 # DOCKER_HOST=unix://PATH names another socket than docker's own. NOMAD_ALLOC_ID, from Nomad. DEVPOD_TEST_ROOT: where tests,
 # which are in no container, have what is changed outside that directory.
-# shellcheck disable=SC2034,SC2153 # the variables are those of all files
+# shellcheck disable=SC2034,SC2153,SC2154 # the variables are those of all files
 dir=$DEVPOD_MACHINE_DIR docker_mode=$DEVPOD_DOCKER_MODE docker_host=$DOCKER_HOST allocation=$NOMAD_ALLOC_ID root=$DEVPOD_TEST_ROOT
+expect_data=$DEVPOD_EXPECT_DATA only_of=$DEVPOD_ONLY_OF start=$NOMAD_META_devpod_start
 set -u
 umask 022
 

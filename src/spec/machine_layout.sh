@@ -1,9 +1,21 @@
 #!/bin/sh
 # What the machine's directory holds: agent/ (DevPod's), docker/ (the data root of a dind machine), .tools/ (what is
-# kept for the next start) and .layout, two lines: "layout N" and "docker host" or "docker dind". Functions of machine.sh.
-# shellcheck disable=SC2154 # dir, docker_mode: machine_base.sh
+# kept for the next start) and .layout, three lines: "layout N", "docker host" or "docker dind", and "start STAMP", of the
+# start that made it. Functions of machine.sh.
+# shellcheck disable=SC2154 # dir, docker_mode, expect_data, only_of, start: machine_base.sh
 
 layout_known=1
+
+has_data() { [ -f "$dir/.layout" ] || [ -e "$dir/agent" ]; }
+
+# A machine that ran before and finds nothing is on the wrong node, or somebody took its directory away. It must not
+# come up empty: no DevPod would fill it again. The provider knows this exit code (SPEC_EXIT_NO_DATA).
+check_data() {
+	if [ -n "$expect_data" ] && ! has_data; then
+		say "error: $dir on this node is empty: the machine's data are not here"
+		exit 66
+	fi
+}
 
 # Refuses a directory that this script would harm or not understand, before anything in it is touched.
 check_layout() {
@@ -32,9 +44,12 @@ check_layout() {
 		fail "this machine was made with NOMAD_DOCKER_MODE=$noted_mode, its devcontainers are there, and now it is $docker_mode: set it back, or delete the machine and create it anew"
 }
 
+# What a start has found is not for its failure to take away.
+is_of_other_start() { [ -n "$only_of" ] && has_data && ! grep -qxF "start $only_of" "$dir/.layout" 2>/dev/null; }
+
 write_layout() {
 	[ -f "$dir/.layout" ] && return 0
-	if ! printf 'layout %s\ndocker %s\n' "$layout_known" "$docker_mode" >"$dir/.layout.new" ||
+	if ! printf 'layout %s\ndocker %s\nstart %s\n' "$layout_known" "$docker_mode" "$start" >"$dir/.layout.new" ||
 		! mv "$dir/.layout.new" "$dir/.layout"; then
 		fail "$dir/.layout cannot be written"
 	fi

@@ -47,6 +47,10 @@ delete() {
 	/*/?*) ;;
 	*) fail "'$dir' is no machine's directory" ;;
 	esac
+	if is_of_other_start; then
+		say "$dir is of an earlier machine of this name, and stays"
+		return 0
+	fi
 	# a dind machine's containers are files in its directory
 	if [ "$docker_mode" = host ] && [ -S "$sock" ]; then
 		find_curl

@@ -172,6 +172,8 @@ static struct script script_task(cJSON *tasks, const struct spec_request *rq, co
 	env = json_put(task, "Env", json_object());
 	json_put_str(env, "DEVPOD_MACHINE_DIR", rq->dir);
 	json_put_str(env, "DEVPOD_DOCKER_MODE", options_docker_name(rq->docker));
+	if (rq->only_of)
+		json_put_str(env, "DEVPOD_ONLY_OF", rq->only_of);
 	if (rq->expect_data)
 		json_put_str(env, "DEVPOD_EXPECT_DATA", "1");
 	json_put_int(task, "KillTimeout", KILL_TIMEOUT_S * NS_PER_S);

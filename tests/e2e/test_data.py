@@ -157,6 +157,121 @@ def test_start_with_its_node_gone(nodes: SimCluster) -> None:
     assert error.endswith(WAYS_OUT)
 
 
+def set_up_anew(sim: SimCluster, name: str) -> None:
+    """The node's agent lost its data directory: Nomad forgets the old ID and knows the node by another."""
+    sim.call(lambda c: c.store.nodes.pop(c.node(name).id))
+    sim.add_node(name)
+
+
+def test_node_replaced_under_its_name(nodes: SimCluster) -> None:
+    """Its disk may be the same: looked for there, and found."""
+    machine = on_node(nodes, "b")
+    set_up_anew(nodes, "b")
+    done = machine.ok("start")
+    assert f"node b has another ID now ({nodes.node_id('b')[:8]}): looking for the machine's data there\n" in done.err
+    assert "placed on node b\n" in done.err
+    assert machine.command("cat $DEVPOD_MACHINE_DIR/file").out == "kept"
+    machine.ok("stop")
+    set_up_anew(nodes, "b")
+    machine.ok("delete")
+    machine.nothing_left()
+
+
+def test_data_are_not_there(nodes: SimCluster) -> None:
+    """Neither on a node of the same name nor on its own: never started empty; where they are again, it starts."""
+    for replace in (True, False):
+        machine = on_node(nodes, "b")
+        aside = machine.dir.with_name("aside")
+        machine.dir.rename(aside)
+        if replace:
+            set_up_anew(nodes, "b")
+        for _ in range(2):
+            error = machine.fails("start")
+            assert f"machine: error: {machine.dir} on this node is empty: the machine's data are not here" in error
+            assert machine.status() == "Stopped"
+        machine.dir.rmdir()
+        aside.rename(machine.dir)
+        machine.ok("start")
+        assert machine.command("cat $DEVPOD_MACHINE_DIR/file").out == "kept"
+        machine.ok("delete")
+        machine.nothing_left()
+
+
+def test_moved_by_hand(nodes: SimCluster) -> None:
+    """Somebody moved the directory and had Nomad run the job there: that node counts from now on, and it is told."""
+    machine = on_node(nodes, "b")
+    job = nodes.job(machine.name)
+    assert job is not None
+    for constraint in job["Constraints"]:
+        if constraint["LTarget"] == "${node.unique.id}":
+            constraint["RTarget"] = nodes.node_id("c")
+    job["Constraints"] = [c for c in job["Constraints"] if c["LTarget"] != "${node.unique.name}"]
+    job["Meta"]["devpod_start"] = "by-hand"
+    job["Stop"] = False
+    nodes.put_job(job)
+    nodes.wait_alloc(machine.name, "running")
+    moved = f"machine '{machine.name}' was on node b and ran on c since: its data are taken to be there\n"
+    done = machine.ok("stop")
+    assert moved in done.err
+    assert "placed on node c\n" in machine.ok("start").err
+    assert moved not in machine.ok("stop").err
+    machine.ok("delete")
+    machine.nothing_left()
+
+
+def test_create_finds_earlier_data(sim: SimCluster) -> None:
+    """Job and state file are lost, the directory is there: it is taken, and a create that fails leaves it."""
+    machine = sim.machine()
+    machine.ok("create")
+    (machine.dir / "file").write_text("kept")
+    machine.ok("stop")
+    sim.gc()
+    machine.state.unlink()
+    assert machine.status() == "NotFound"
+    rule = sim.rule("^GET /v1/client/fs/logs/", "delay", delay=86400)
+    assert rule
+    assert "not ready within NOMAD_START_TIMEOUT" in machine.fails("create", env={"NOMAD_START_TIMEOUT": "1s"})
+    sim.clear_faults()
+    assert machine.status() == "NotFound"
+    assert (machine.dir / "file").read_text() == "kept"
+    machine.ok("create")
+    assert machine.command("cat $DEVPOD_MACHINE_DIR/file").out == "kept"
+    machine.ok("delete")
+    machine.nothing_left()
+
+
+# -- why it ended
+
+
+def test_preempted(sim: SimCluster) -> None:
+    """Another job took its place. Nomad would bring it back some time; start says why it ended, and waits for room."""
+    machine = sim.machine()
+    machine.ok("create")
+    alloc = sim.running(machine.name)["ID"]
+    hog = sim.hog(memory=16384)
+    sim.preempt(alloc)
+    sim.wait_done(alloc)
+    assert machine.status() == "Stopped"
+    told = "the machine had to make room on node node-0: Preempted by "
+    done = machine.run("start", env={"NOMAD_PLACEMENT_TIMEOUT": "0s"})
+    assert (done.code, told in done.err) == (1, True)
+    assert "no node has room now: memory " in done.error
+    sim.unhog(hog)
+    machine.ok("start")
+    assert machine.status() == "Running"
+
+
+def test_out_of_memory(sim: SimCluster) -> None:
+    machine = sim.machine()
+    machine.ok("create")
+    alloc = sim.running(machine.name)["ID"]
+    sim.oom_kill(alloc)
+    sim.wait_done(alloc)
+    assert machine.status() == "Stopped"
+    done = machine.ok("start")
+    assert "the machine ended: task 'machine' on node node-0 ended with exit code 137 (out of memory)" in done.err
+
+
 def test_start_where_its_node_is_full(nodes: SimCluster) -> None:
     """Waits for its own node, though the others are free."""
     machine = on_node(nodes, "b")

@@ -69,7 +69,8 @@ static void function_says(const char *words, int status, const char *output)
 		AUTO(freep)
 		char *line = xasprintf(
 			"cd %s && DEVPOD_MACHINE_DIR=$PWD/machine DEVPOD_DOCKER_MODE=dind DOCKER_HOST= "
-			"NOMAD_ALLOC_ID= %s -c 'for f in base docker layout install dind retire; do "
+			"NOMAD_ALLOC_ID= NOMAD_META_devpod_start=s1 %s -c 'for f in base docker layout "
+			"install dind retire; do "
 			". \"" SOURCE_DIR "/src/spec/machine_$f.sh\"; done; root=$PWD; %s' 2>&1; "
 			"code=$?; cd / && rm -rf %s; exit $code",
 			dir, shells[i], words, dir);
@@ -121,22 +122,43 @@ static void layout_is_written_once(void **state)
 {
 	(void)state;
 	function_says(LAYOUT "check_layout; write_layout; cat .layout; check_layout; write_layout; ls -A", 0,
-		      "layout 1\ndocker dind\n.layout\n");
+		      "layout 1\ndocker dind\nstart s1\n.layout\n");
 }
 
 static void layout_of_an_older_provider(void **state)
 {
 	(void)state;
 	function_says(LAYOUT "mkdir docker; check_layout; write_layout; cat .layout", 0,
-		      "layout 1\ndocker dind\n");
+		      "layout 1\ndocker dind\nstart s1\n");
 	function_says(LAYOUT "mkdir agent; docker_mode=host; check_layout; write_layout; cat .layout", 0,
-		      "layout 1\ndocker host\n");
+		      "layout 1\ndocker host\nstart s1\n");
 }
 
 #define OTHER_MODE(was, is)                                                                                  \
 	"machine: error: this machine was made with NOMAD_DOCKER_MODE=" was                                  \
 	", its devcontainers are there, and now it is " is                                                   \
 	": set it back, or delete the machine and create it anew\n"
+
+static void expected_data_must_be_there(void **state)
+{
+	(void)state;
+	function_says(LAYOUT "dir=/nowhere/m; expect_data=1; check_data", 66,
+		      "machine: error: /nowhere/m on this node is empty: the machine's data are not here\n");
+	function_says(LAYOUT "expect_data=1; mkdir agent; check_data; echo there", 0, "there\n");
+	function_says(LAYOUT "expect_data=; check_data; echo new", 0, "new\n");
+}
+
+/* What a failed start takes back is what it made. */
+static void earlier_data_stay(void **state)
+{
+	(void)state;
+	function_says(LAYOUT "only_of=s1; write_layout; is_of_other_start || echo ours", 0, "ours\n");
+	function_says(LAYOUT "only_of=s2; write_layout; is_of_other_start && echo stays", 0, "stays\n");
+	function_says(LAYOUT "only_of=s1; mkdir agent; is_of_other_start 2>/dev/null && echo stays", 0,
+		      "stays\n");
+	function_says(LAYOUT "only_of=s1; is_of_other_start || echo ours", 0, "ours\n");
+	function_says(LAYOUT "only_of=; write_layout; is_of_other_start || echo all", 0, "all\n");
+}
 
 static void layout_refuses_the_other_mode(void **state)
 {
@@ -317,6 +339,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(delete_refuses_a_bad_directory),
 	cmocka_unit_test(layout_is_written_once),
 	cmocka_unit_test(layout_of_an_older_provider),
+	cmocka_unit_test(expected_data_must_be_there),
+	cmocka_unit_test(earlier_data_stay),
 	cmocka_unit_test(layout_refuses_the_other_mode),
 	cmocka_unit_test(layout_refuses_what_it_does_not_know),
 	cmocka_unit_test(cgroup_v2_of_its_own),
