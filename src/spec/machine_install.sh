@@ -174,7 +174,7 @@ image_key() {
 }
 
 # The regular files, links and directories below the root that have changed since the second $1, each behind its
-# size; no caches, logs or documentation. An inode's ctime is the one stamp that a package manager does not set; what is on
+# size (a directory: "d"); no caches, logs or documentation. An inode's ctime is the one stamp that a package manager does not set; what is on
 # another device than the root is mounted and not the image's.
 changed_since() {
 	cd "$root/" && find . -xdev \( -path "./proc" -o -path "./sys" -o -path "./dev" -o -path "./run" -o -path "./var/run" \
@@ -183,7 +183,7 @@ changed_since() {
 		-o \( -type f -o -type l -o -type d \) -exec stat -c '%d %Z %s %A %n' {} + |
 		awk -v since="$1" 'NR == 1 { device = $1 }
 			$1 == device && $2 >= since {
-				size = $4 ~ /^-/ ? $3 : 0
+				size = $4 ~ /^d/ ? "d" : $4 ~ /^-/ ? $3 : 0
 				sub(/^[0-9]+ [0-9]+ [0-9]+ [^ ]+ /, "")
 				print size " " $0
 			}'
@@ -192,6 +192,7 @@ changed_since() {
 # keep_installed KEY SECOND: what has changed since goes into $tools/kept:
 #   key           the image's state that it belongs to
 #   without       what could not be installed
+#   directories.tar  restored first: overlayfs copies each up with an fsync, which is cheap before there is anything to write
 #   files.tar     the files
 #   large/        large files, docker's programs above all, linked to instead of copied at a start: to write them again costs
 #                 seconds where the disk is busy. No libraries: apt's methods load them, and only root can enter here
@@ -216,18 +217,19 @@ keep_installed() {
 
 keep_changed() {
 	printf '%s\n' "$wanted" >"$new/without"
-	for list in linked files packages; do
+	for list in linked directories files packages; do
 		: >"$new/$list"
 	done
 	awk -v size="$linked_bytes" -v databases="$package_databases" -v to="$new/" '{
-			large = $1 > size
-			sub(/^[0-9]+ /, "")
-			print >(to ($0 ~ databases ? "packages" : large && !/[.]so/ && !/^[.]\/(etc|var)\// ? "linked" : "files"))
+			directory = $1 == "d"
+			large = !directory && $1 > size + 0
+			sub(/^[0-9d]+ /, "")
+			print >(to (directory ? "directories" : $0 ~ databases ? "packages" : large && !/[.]so/ && !/^[.]\/(etc|var)\// ? "linked" : "files"))
 		}' "$new/changed"
 	while read -r file; do
 		mkdir -p "$new/large/$(dirname "$file")" && cp -p "$root/$file" "$new/large/$file" || return 1
 	done <"$new/linked"
-	pack files && pack packages && rm -f "$new/changed" "$new/files" "$new/packages"
+	pack directories && pack files && pack packages && rm -f "$new/changed" "$new/directories" "$new/files" "$new/packages"
 }
 
 # Not every busybox's tar can read a list, nor append: all names are arguments.
@@ -245,7 +247,7 @@ restore_kept() {
 	rm -rf "$kept.new"
 	[ -f "$kept/key" ] && read -r kept_key <"$kept/key"
 	if [ -n "$1" ] && [ "$kept_key" = "$1" ] && have tar; then
-		attended tar -C "$root/" -xpf "$kept/files.tar" && link_large && tools_run &&
+		attended tar -C "$root/" -xpf "$kept/directories.tar" && attended tar -C "$root/" -xpf "$kept/files.tar" && link_large && tools_run &&
 			attended tar -C "$root/" -xpf "$kept/packages.tar" && return 0
 		say "warning: what was kept of the last installation does not work and is removed"
 		unlink_large

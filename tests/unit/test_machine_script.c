@@ -266,10 +266,12 @@ static void image_key_tells_images_apart(void **state)
 static void what_was_installed_is_kept(void **state)
 {
 	(void)state;
-	function_says(
-		IMAGE INSTALL("0") "restore_kept KEY && " SHOW "; ls \"$tools/kept\"; stat -c %a bin/hc-tool",
-		0,
-		"a link\nhc-tool\nafter\nkept\nfiles.tar\nkey\nlarge\nlinked\npackages.tar\nwithout\n755\n");
+	function_says(IMAGE INSTALL("0") "restore_kept KEY && " SHOW
+					 "; ls \"$tools/kept\"; stat -c %a bin/hc-tool",
+		      0,
+		      "a "
+		      "link\nhc-tool\nafter\nkept\ndirectories.tar\nfiles.tar\nkey\nlarge\nlinked\npackages."
+		      "tar\nwithout\n755\n");
 }
 
 static void a_large_program_is_linked_to(void **state)
