@@ -155,6 +155,42 @@ static void other_modes(void **state)
 	machine_with((const char *const[]){HOST_VOLUME, NULL}, NULL, "machine-host-volume");
 }
 
+static void secrets(void **state)
+{
+	(void)state;
+	machine_with(
+		(const char *const[]){"MACHINE_ID", "ws-1", "VAULT_ADDR", "http://vault.example:8200",
+				      "VAULT_NAMESPACE", "team", "VAULT_CHANGE_MODE", "signal",
+				      "VAULT_POLICIES_JSON", "[\"devpod-secrets\", \"more\"]",
+				      "VAULT_SECRETS_JSON",
+				      "[{\"path\": \"secret/data/aws\", \"fields\": {\"access_key\": "
+				      "\"AWS_ACCESS_KEY_ID\", \"secret-key\": \"AWS_SECRET_ACCESS_KEY\"}},"
+				      "{\"path\": \"kv/o{{d\\\" ü?#%/b\", \"fields\": "
+				      "{\"it's \\\"{{ . }}\\\\\": \"ODD\"}}]",
+				      NULL},
+		NULL, "machine-vault");
+}
+
+static void registries(void **state)
+{
+	(void)state;
+	machine_with((const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_DOCKER_MODE", "dind",
+					   "NOMAD_REGISTRY_CERTS_DIR", "/srv/certs", "NOMAD_REGISTRY_CA_CERT",
+					   "none", NULL},
+		     NULL, "machine-registries");
+}
+
+static void gpus(void **state)
+{
+	(void)state;
+	machine_with((const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_GPU", "true", "NOMAD_GPU_COUNT", "2",
+					   "NOMAD_GPU_COMPUTE_CAPABILITY", "8.6", NULL},
+		     NULL, "machine-gpu-nvidia");
+	machine_with((const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_DOCKER_MODE", "dind", "NOMAD_GPU",
+					   "true", "NOMAD_GPU_VENDOR", "amd", NULL},
+		     NULL, "machine-gpu-amd");
+}
+
 static void volume_with(const char *const *with, const char *golden)
 {
 	AUTO(options_freep) struct options *o = load(with);
@@ -205,6 +241,7 @@ static void ours(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(defaults), cmocka_unit_test(every_option), cmocka_unit_test(other_modes),
+	cmocka_unit_test(secrets),  cmocka_unit_test(registries),   cmocka_unit_test(gpus),
 	cmocka_unit_test(volumes),  cmocka_unit_test(cleanup),      cmocka_unit_test(ours),
 };
 
