@@ -1,6 +1,7 @@
 #include "text.h"
 #include "values.h"
 
+#define NAME_MAX_LEN 512 /* bytes of a path, or a field's name: they stand in the job several times */
 #define VARIABLE_MAX 256 /* bytes of a name: with its value it must stay below Nomad's 64 KB a line */
 
 /*
@@ -52,6 +53,8 @@ static void convert_field(const cJSON *in, const char *where, cJSON *fields, cJS
 		buf_printf(why, "%san empty field name\n", where);
 	else if (value_has_control(in->string))
 		buf_printf(why, "%scontrol characters in the field name '%s'\n", where, field);
+	else if (strlen(in->string) > NAME_MAX_LEN)
+		buf_printf(why, "%sfield '%s' is longer than %d bytes\n", where, field, NAME_MAX_LEN);
 	else if (json_get(fields, in->string))
 		buf_printf(why, "%sfield '%s' is there twice\n", where, field);
 	else if (!name)
@@ -97,6 +100,8 @@ static char *convert_path(const cJSON *in, const char *where, struct buf *why)
 		buf_printf(why, "%sthe path is empty\n", where);
 	else if (value_has_control(path))
 		buf_printf(why, "%scontrol characters in the path\n", where);
+	else if (strlen(path) > NAME_MAX_LEN)
+		buf_printf(why, "%sthe path is longer than %d bytes\n", where, NAME_MAX_LEN);
 	else if (*path == ' ' || path[strlen(path) - 1] == ' ')
 		buf_printf(why, "%sa space at the start or end of the path\n", where);
 	else if (!check_vault_path(path, &mistakes))
