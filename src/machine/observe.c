@@ -8,7 +8,7 @@
 #define BLOCK_MS         60000 /* of one blocking query */
 #define PAUSE_MS         500   /* before a log is opened again */
 #define LOG_LINE_MAX     4096  /* bytes */
-#define SECRETS_MS       4000 /* for Vault to give a secret after all: Nomad has asked some five times then */
+#define SECRETS_MS       3000 /* for Vault to give a secret after all: Nomad has asked some five times then */
 #define LOG_LINES_SHOWN  20
 #define LOG_LINES_LENGTH 400 /* bytes of each */
 

@@ -1,6 +1,7 @@
 #include "spec.h"
 
 #include "machine_sh.h"
+#include "secrets_sh.h"
 #include "spec_private.h"
 #include "text.h"
 
@@ -178,6 +179,15 @@ static struct script script_task(cJSON *tasks, const struct spec_request *rq, co
 	return (struct script){task, config, volumes};
 }
 
+/* The machine script calls what is before it where it is there. */
+static void add_secrets_script(cJSON *config)
+{
+	AUTO(freep) char *both = xasprintf("%s%s", secrets_sh, machine_sh);
+
+	cJSON_ReplaceItemInArray(cJSON_GetObjectItemCaseSensitive(config, "args"), 0,
+				 cJSON_CreateString(both));
+}
+
 static void add_machine_resources(cJSON *task, const struct options *o)
 {
 	add_resources(task, o->cpu_mhz, o->cores, o->memory_mb, o->memory_max_mb);
@@ -244,6 +254,8 @@ cJSON *spec_machine(const struct spec_request *rq)
 	add_machine_resources(machine.task, o);
 	spec_add_gpu(cJSON_GetObjectItemCaseSensitive(job, "Constraints"), machine.task, o);
 	spec_add_vault(machine.task, o);
+	if (o->vault_secrets)
+		add_secrets_script(machine.config);
 	if (!on_node)
 		add_volume(job, machine.task, rq);
 	if (rq->docker == DOCKER_DIND) /* nothing of it runs outside this task */

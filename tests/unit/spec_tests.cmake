@@ -1,4 +1,7 @@
 dpn_unit_test(NAME test_spec SOURCES test_spec.c ROOMS spec options base)
 dpn_embed(test_spec machine_sh src/spec/machine.sh)
+dpn_embed(test_spec secrets_sh src/spec/secrets.sh)
 dpn_unit_test(NAME test_machine_script SOURCES test_machine_script.c ROOMS base)
 dpn_embed(test_machine_script machine_sh src/spec/machine.sh)
+dpn_unit_test(NAME test_secrets_script SOURCES test_secrets_script.c ROOMS base)
+dpn_embed(test_secrets_script secrets_sh src/spec/secrets.sh)
