@@ -6,6 +6,7 @@
 #include "spec_private.h"
 #include "text.h"
 
+#define NS_PER_S      INT64_C(1000000000)
 #define CHANGE_SIGNAL "SIGHUP"
 #define ENV_VALUE_MAX 65000  /* bytes, quoted: go-envparse takes lines of less than 64 KB */
 #define EXPORT_MAX    100000 /* bytes: Linux starts no program with a variable of 128 KB or more */
@@ -112,6 +113,11 @@ static cJSON *add_template(cJSON *list, const char *text, int number, const char
 	json_put_str(template, "DestPath", destination);
 	json_put_str(template, "Perms", "0600");
 	json_put_int(template, "Splay", 0); /* there is no second machine to be restarted at the same time */
+	/* Nomad waits until a value has settled, by default 5 s without news, and each time that it asks
+	 * Vault is news: a client that asks more often would wait for the maximum, 4 minutes. */
+	cJSON *wait = json_put(template, "Wait", json_object());
+	json_put_int(wait, "Min", NS_PER_S);
+	json_put_int(wait, "Max", 5 * NS_PER_S);
 	return template;
 }
 
@@ -122,10 +128,13 @@ static void add_secret(cJSON *list, const cJSON *secret, int number, const char 
 	cJSON *env = add_template(list, env_text, number, "env");
 	cJSON *shell = add_template(list, shell_text, number, "sh");
 
+	bool signal = text_eq(change_mode, "signal");
+
+	/* One restart, or signal, for the two of them. Nomad refuses a signal for the environment, which a
+	 * running task cannot take over anyway. */
 	json_put_bool(env, "Envvars", true);
-	add_change_mode(env, change_mode);
-	/* one restart, or signal, for the two of them */
-	add_change_mode(shell, "noop");
+	add_change_mode(env, signal ? "noop" : change_mode);
+	add_change_mode(shell, signal ? change_mode : "noop");
 }
 
 void spec_add_vault(cJSON *task, const struct options *o)
