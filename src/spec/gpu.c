@@ -11,8 +11,8 @@ static void add_constraints(cJSON *list, const struct options *o)
 	if (o->gpu_compute_capability) {
 		AUTO(freep) char *least = xasprintf(">= %s", o->gpu_compute_capability);
 
-		/* >= by itself compares letters where a side is no number, and points make 10.0 less than 9.0
-		 * to it; a version is what this is */
+		/* >= compares letters in older Nomads and fractions in newer ones, to which 8.10 is less
+		 * than 8.9; a version is what this is */
 		json_push(list, spec_constraint("${meta.gpu_compute_capability}", "version", least));
 	}
 }
