@@ -717,7 +717,8 @@ const struct option_row option_table[] = {
 		.type = OPTION_STRING,
 		.place = PLACE_PROVIDER,
 		.group = GROUP_VAULT,
-		.help = "Vault's namespace, where it has such.",
+		.help = "Vault's namespace, where it has such. VAULT_SECRETS_JSON takes secrets from another one "
+			"than Nomad's only with Nomad Enterprise.",
 		.check = check_vault_namespace,
 		.pattern = "^([a-zA-Z0-9._/-]{1,256})?$",
 		.inherits = true,
