@@ -5,7 +5,7 @@
 # Nomad renders a secret as $NOMAD_SECRETS_DIR/vault-N.sh, again whenever it changes. All of them together become
 # .vault-secrets in the root of each workspace. What is in a workspace is its people's: its links are not followed, and
 # nothing of theirs is written over but that one name. POSIX sh without `$` or `%` before an opening brace, as in
-# machine.sh, whose say() and $dir this uses.
+# machine.sh, whose say() this uses. In the environment: DEVPOD_MACHINE_DATA, where DevPod's agent keeps workspaces.
 
 # DevPod clones into a directory that must be empty, and a clone is done once there is an index; another source needs
 # only something in it.
@@ -72,11 +72,10 @@ keep_secrets() {
 	LC_ALL=C
 	export LC_ALL
 	refused=
-	# shellcheck disable=SC2154 # dir is machine.sh's
-	root=$(cd "$dir" && pwd -P) || return
 	while :; do
 		secrets=$(cat "$NOMAD_SECRETS_DIR"/vault-*.sh 2>/dev/null)
-		for workspace in "$root"/agent/data/contexts/*/workspaces/*/content; do
+		data=$(cd "$DEVPOD_MACHINE_DATA" 2>/dev/null && pwd -P)
+		for workspace in "$data"/contexts/*/workspaces/*/content; do
 			if [ -z "$secrets" ] || ! [ -d "$workspace" ] || ! workspace_is_filled "$workspace" ||
 				has_secrets "$workspace" 2>/dev/null || install_secrets "$workspace" 2>/dev/null; then
 				continue

@@ -180,9 +180,14 @@ static struct script script_task(cJSON *tasks, const struct spec_request *rq, co
 }
 
 /* The machine script calls what is before it where it is there. */
-static void add_secrets_script(cJSON *config)
+static void add_secrets_script(cJSON *task, cJSON *config, const struct spec_request *rq)
 {
 	AUTO(freep) char *both = xasprintf("%s%s", secrets_sh, machine_sh);
+	AUTO(freep)
+	char *data = rq->options->agent_data_path ? xstrdup(rq->options->agent_data_path)
+						  : xasprintf("%s/agent/data", rq->dir);
+
+	json_put_str(cJSON_GetObjectItemCaseSensitive(task, "Env"), "DEVPOD_MACHINE_DATA", data);
 
 	cJSON_ReplaceItemInArray(cJSON_GetObjectItemCaseSensitive(config, "args"), 0,
 				 cJSON_CreateString(both));
@@ -255,7 +260,7 @@ cJSON *spec_machine(const struct spec_request *rq)
 	spec_add_gpu(cJSON_GetObjectItemCaseSensitive(job, "Constraints"), machine.task, o);
 	spec_add_vault(machine.task, o);
 	if (o->vault_secrets)
-		add_secrets_script(machine.config);
+		add_secrets_script(machine.task, machine.config, rq);
 	if (!on_node)
 		add_volume(job, machine.task, rq);
 	if (rq->docker == DOCKER_DIND) /* nothing of it runs outside this task */
