@@ -77,9 +77,9 @@ struct options {
 	bool inject_git_credentials;
 	bool inject_docker_credentials;
 	int64_t inactivity_ms; /* 0 = never; the agent's business */
-	enum options_docker docker;
 	char *registry_certs_dir; /* of the node; NULL = none is mounted */
 	char *registry_ca_cert;   /* likewise, a file */
+	enum options_docker docker;
 
 	/* storage */
 	enum options_storage storage;
@@ -106,17 +106,17 @@ struct options {
 	char *vault_tls_server_name;
 	bool vault_skip_verify;
 
-	/* secrets in the machine; vault_addr and vault_policies are set where vault_secrets is */
-	char *vault_role;
-	char *vault_change_mode; /* restart, noop, signal */
-	cJSON *vault_policies;   /* array of strings, or NULL */
-	cJSON *vault_secrets;    /* array of {path, fields: {field: variable}}, or NULL; never empty */
-
 	/* GPU */
 	bool gpu;
 	int64_t gpu_count;
 	char *gpu_vendor;             /* nvidia, amd, intel */
 	char *gpu_compute_capability; /* X.Y, or NULL */
+
+	/* secrets in the machine; vault_addr and vault_policies are set where vault_secrets is */
+	char *vault_role;
+	char *vault_change_mode; /* restart, noop, signal */
+	cJSON *vault_policies;   /* array of strings, or NULL */
+	cJSON *vault_secrets;    /* array of {path, fields: {field: variable}}, or NULL; never empty */
 
 	/* what DevPod says of the machine at hand */
 	char *machine_id;     /* set where options_load() was told to require it */

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ def put(nomad: NomadCluster) -> Iterator[Callable[[str, Any], str]]:
 
     def call(method: str, path: str, body: Any = None) -> None:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{addr}/v1/{urllib.request.quote(path)}", data, method=method)
+        request = urllib.request.Request(f"{addr}/v1/{urllib.parse.quote(path)}", data, method=method)
         request.add_header("X-Vault-Token", token)
         urllib.request.urlopen(request, timeout=10).close()
 
@@ -71,7 +71,7 @@ def ask(machine: Machine, script: str, name: str) -> str:
     return base64.b64decode(done.out).decode()
 
 
-def workspace(nomad: NomadCluster, machine: Machine, name: str) -> Path:
+def workspace(machine: Machine, name: str) -> Path:
     """A workspace as DevPod's agent makes one."""
     root = machine.dir / "agent/data/contexts/default/workspaces" / name / "content"
     root.mkdir(parents=True)
@@ -105,10 +105,10 @@ def test_two_machines(nomad: NomadCluster, put: Callable[[str, Any], str]) -> No
     for i, machine in enumerate(machines):
         machine.env.update(secrets((put(f"own-{i}", {"f": f"value {i}"}), {"f": "OWN"})))
         machine.ok("create")
-        root = workspace(nomad, machine, "w")
-        until(lambda root=root: (root / ".vault-secrets").exists())
-        assert (root / ".vault-secrets").read_text().strip() == f"export OWN='value {i}'"
-        assert (root / ".vault-secrets").stat().st_mode & 0o777 == 0o600
+        file = workspace(machine, "w") / ".vault-secrets"
+        until(file.exists)
+        assert file.read_text().strip() == f"export OWN='value {i}'"
+        assert file.stat().st_mode & 0o777 == 0o600
     for i, machine in enumerate(machines):
         assert machine.command("cat /secrets/*.sh").out.strip() == f"export OWN='value {i}'"
         machine.ok("delete")
