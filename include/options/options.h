@@ -32,6 +32,7 @@ enum options_storage {
 
 #define OPTIONS_IMAGE_HOST "ubuntu:22.04"
 #define OPTIONS_IMAGE_DIND "docker:28-dind"
+#define OPTIONS_NONE       "none" /* of an option that is a path: there is none */
 
 /**
  * The values, checked; never written after options_load(). Strings are NULL where unset and there is no
@@ -75,7 +76,9 @@ struct options {
 	char *agent_data_path;
 	bool inject_git_credentials;
 	bool inject_docker_credentials;
-	int64_t inactivity_ms; /* 0 = never; the agent's business */
+	int64_t inactivity_ms;    /* 0 = never; the agent's business */
+	char *registry_certs_dir; /* of the node; NULL = none is mounted */
+	char *registry_ca_cert;   /* likewise, a file */
 	enum options_docker docker;
 
 	/* storage */
@@ -102,6 +105,18 @@ struct options {
 	char *vault_client_key;
 	char *vault_tls_server_name;
 	bool vault_skip_verify;
+
+	/* GPU */
+	bool gpu;
+	int64_t gpu_count;
+	char *gpu_vendor;             /* nvidia, amd, intel */
+	char *gpu_compute_capability; /* X.Y, or NULL */
+
+	/* secrets in the machine; vault_addr and vault_policies are set where vault_secrets is */
+	char *vault_role;
+	char *vault_change_mode; /* restart, noop, signal */
+	cJSON *vault_policies;   /* array of strings, or NULL */
+	cJSON *vault_secrets;    /* array of {path, fields: {field: variable}}, or NULL; never empty */
 
 	/* what DevPod says of the machine at hand */
 	char *machine_id;       /* set where options_load() was told to require it */

@@ -2,6 +2,8 @@
 #include "machine_private.h"
 #include "text.h"
 
+#include <inttypes.h>
+
 #define PLAN_ID      "devpod-init-check" /* planned, never registered */
 #define NODES_SHOWN  5
 #define CAPABILITIES "submit-job, read-job, read-logs and alloc-exec in its namespace, and node:read"
@@ -158,6 +160,24 @@ static int check_namespace(struct machine *m, struct err *e)
 	return 0;
 }
 
+/* The most GPUs of one model that a node has: Nomad gives a task no two models for one request. */
+static int64_t most_gpus(const cJSON *node, const char *vendor)
+{
+	const cJSON *device, *instance;
+	int64_t most = 0;
+
+	cJSON_ArrayForEach (device, json_get(json_get(node, "NodeResources"), "Devices")) {
+		int64_t n = 0;
+
+		if (!text_eq(json_str(device, "Vendor"), vendor) || !text_eq(json_str(device, "Type"), "gpu"))
+			continue;
+		cJSON_ArrayForEach (instance, json_get(device, "Instances"))
+			n += json_is_true(instance, "Healthy");
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
 /* Why a node cannot take a machine, for free(); NULL when it can. */
 static char *node_lacks(const struct machine *m, const cJSON *node)
 {
@@ -184,6 +204,10 @@ static char *node_lacks(const struct machine *m, const cJSON *node)
 	if (!text_eq(json_str(attributes, "driver.docker.privileged.enabled"), "true"))
 		return xstrdup("does not allow privileged containers (allow_privileged = true in its docker "
 			       "plugin)");
+	if (m->options->gpu && most_gpus(node, m->options->gpu_vendor) < m->options->gpu_count)
+		return xasprintf("has %" PRId64 " healthy GPU(s) of %s where %" PRId64 " are asked for",
+				 most_gpus(node, m->options->gpu_vendor), m->options->gpu_vendor,
+				 m->options->gpu_count);
 	return NULL;
 }
 
@@ -211,7 +235,9 @@ static int check_nodes(struct machine *m, struct err *e)
 
 		err_set(e, ERR_REMOTE, "none of %d node(s) can take a machine: %s%s", all, buf_str(&reasons),
 			shown > NODES_SHOWN ? "; …" : "");
-		return err_hint(e, "docs/cluster.md in the project says how a client is set up for machines");
+		return err_hint(e,
+				"docs/cluster.md in the project says how a client is set up for machines%s",
+				m->options->gpu ? ", docs/gpu.md for GPUs" : "");
 	}
 	ok("%d of %d node(s) can take a machine (docker, with volumes and privileged)", fit,
 	   cJSON_GetArraySize(nodes));

@@ -88,6 +88,8 @@ void hint_refused(const struct machine *m, struct err *e)
 	static const struct {
 		const char *word, *option;
 	} of[] = {
+		{"Vault namespaces", "VAULT_NAMESPACE"},
+		{"Vault", "VAULT_SECRETS_JSON"},
 		{"priority", "NOMAD_PRIORITY"},
 		{"node pool", "NOMAD_NODE_POOL"},
 		{"disk", "NOMAD_DISKMB"},

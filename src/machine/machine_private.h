@@ -150,6 +150,23 @@ bool node_usable(const cJSON *node);
  */
 int placement_error(struct machine *m, const cJSON *metric, bool *ret_never, struct err *e);
 
+/* -- reason.c -- */
+
+/** reason_text() - what Nomad says, in one line and fewer words, of at most @max bytes; for free(). */
+char *reason_text(const char *text, size_t max);
+/** reason_hint() - what to do about such a text, where that is known. */
+void reason_hint(const char *text, const struct options *o, struct err *e);
+
+/* -- secrets.c -- */
+
+/** secrets_missing() - what Nomad says when the task waits for secrets of Vault's, borrowed; NULL: it does
+ * not.
+ */
+const char *secrets_missing(const cJSON *alloc, const char *task);
+/** secrets_failure() - that text as an error, with the paths and what is wrong with them. Return: -1, always.
+ */
+int secrets_failure(struct machine *m, const char *missing, struct err *e);
+
 /* -- observe.c -- */
 
 /** What to wait for. Borrowed during the call. */

@@ -8,6 +8,7 @@
 #define BLOCK_MS         60000 /* of one blocking query */
 #define PAUSE_MS         500   /* before a log is opened again */
 #define LOG_LINE_MAX     4096  /* bytes */
+#define SECRETS_MS       3000 /* for Vault to give a secret after all: Nomad has asked some five times then */
 #define LOG_LINES_SHOWN  20
 #define LOG_LINES_LENGTH 400 /* bytes of each */
 
@@ -20,6 +21,7 @@ struct watch {
 	bool wake;           /* ends a blocking query: ready, or the log's end */
 	uint64_t event_time; /* of the last event told; only compared */
 	int64_t trouble_since;
+	int64_t secrets_deadline; /* INT64_MAX: no secret is missing */
 	int64_t deadline;
 };
 
@@ -223,20 +225,6 @@ static void add_log_lines(struct machine *m, const char *alloc_id, const char *t
 	e->msg = buf_take(&text);
 }
 
-static void hint_for(const char *text, const struct options *o, struct err *e)
-{
-	if (strstr(text, "privileged"))
-		err_hint(e, "the client's docker plugin must have allow_privileged = true");
-	else if (strstr(text, "volumes are not enabled"))
-		err_hint(e, "the client's docker plugin must have volumes { enabled = true }");
-	else if (strstr(text, "mount") && strstr(text, o->host_dir))
-		err_hint(e, "can NOMAD_HOST_DIR '%s' be a directory on the node?", o->host_dir);
-	else if (strstr(text, "pull") || strstr(text, "image"))
-		err_hint(e, "is NOMAD_IMAGE '%s' right, and can the node reach its registry?", o->image);
-	else if (strstr(text, "OOM") || strstr(text, "out of memory"))
-		err_hint(e, "give it more memory: NOMAD_MEMORYMB");
-}
-
 /* The event that tells why a task did not live: the last one of these types that came before Nomad gave up.
  */
 static const cJSON *telling_event(const cJSON *state)
@@ -268,7 +256,7 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 		return err_set(e, ERR_REMOTE, "node %s went away", node ? node : "?");
 	if (!text || !*text)
 		text = json_str(alloc, "ClientDescription");
-	AUTO(freep) char *clean = text_cleaned(text, 600);
+	AUTO(freep) char *clean = reason_text(text, 600);
 
 	if (text_eq(json_str(event, "Type"), "Terminated")) {
 		/* docker tells it for as long as the container lives, also when the machine went on and was
@@ -277,14 +265,14 @@ int alloc_failure(struct machine *m, const cJSON *alloc, const char *task, struc
 
 		err_set(e, ERR_REMOTE, "task '%s' on node %s ended with exit code %s%s", task,
 			node ? node : "?", code ? code : "?", oom ? " (out of memory)" : "");
-		hint_for(e->msg, m->options, e);
+		reason_hint(e->msg, m->options, e);
 		if (id)
 			add_log_lines(m, id, task, e);
 		return -1;
 	}
 	err_set(e, ERR_REMOTE, "task '%s' on node %s did not start: %s", task, node ? node : "?",
 		*clean ? clean : "Nomad tells no reason");
-	hint_for(clean, m->options, e);
+	reason_hint(clean, m->options, e);
 	return -1;
 }
 
@@ -336,6 +324,13 @@ static int judge(struct watch *w, const cJSON *alloc, struct err *e)
 
 		return err_set(e, ERR_REMOTE, "somebody stopped it while it started: %s", clean);
 	}
+	const char *missing = w->what->until_ready ? secrets_missing(alloc, w->what->task) : NULL;
+	if (missing && !clock_left(w->secrets_deadline))
+		return secrets_failure(w->m, missing, e);
+	if (!missing)
+		w->secrets_deadline = INT64_MAX;
+	else if (w->secrets_deadline == INT64_MAX)
+		w->secrets_deadline = clock_ms() + SECRETS_MS;
 	if (!clock_left(w->deadline)) {
 		err_set(e, ERR_TIMEOUT, "not ready within NOMAD_START_TIMEOUT (%" PRId64 " s)",
 			w->m->options->start_timeout_ms / 1000);
@@ -355,6 +350,7 @@ int observe(struct machine *m, const struct observation *what, cJSON **ret_alloc
 	struct watch w = {
 		.m = m,
 		.what = what,
+		.secrets_deadline = INT64_MAX,
 		.deadline = clock_ms() + m->options->start_timeout_ms,
 	};
 	struct nomad_wait wait = {.cancel = &w.wake};
@@ -384,6 +380,6 @@ int observe(struct machine *m, const struct observation *what, cJSON **ret_alloc
 			return verdict;
 		if (keep_log_open(&w, *ret_alloc, e) < 0)
 			return -1;
-		wait.ms = least(clock_left(w.deadline), BLOCK_MS);
+		wait.ms = least(clock_left(least(w.deadline, w.secrets_deadline)), BLOCK_MS);
 	}
 }

@@ -103,14 +103,27 @@ static int exhausted(struct machine *m, const cJSON *metric, bool *ret_never, st
 
 static int filtered(const cJSON *metric, struct err *e)
 {
+	static const struct {
+		const char *word, *hint;
+	} known[] = {
+		{"driver", "a node with a healthy docker driver is needed: nomad node status -verbose NODE"},
+		{"vault",
+		 "no such node's Nomad knows a Vault: vault { enabled = true } in its configuration"},
+		{"devices",
+		 "look at the NOMAD_GPU options, and at the nodes' devices: nomad node status -verbose "
+		 "NODE"},
+	};
 	AUTO(buf_clear) struct buf text = BUF_INIT;
 	const cJSON *entry;
-	bool driver = false;
+	const char *hint = "look at NOMAD_CONSTRAINTS_JSON, and at the nodes' attributes: nomad node status "
+			   "-verbose NODE";
 
 	cJSON_ArrayForEach (entry, json_get(metric, "ConstraintFiltered")) {
 		AUTO(freep) char *name = text_cleaned(entry->string, 200);
 
-		driver |= strstr(name, "driver") != NULL;
+		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+			if (strstr(name, known[i].word))
+				hint = known[i].hint;
 		buf_printf(&text, "%s%s: %.0f node(s)", text.len ? "; " : "", name, entry->valuedouble);
 	}
 	cJSON_ArrayForEach (entry, json_get(metric, "ClassFiltered")) {
@@ -120,11 +133,7 @@ static int filtered(const cJSON *metric, struct err *e)
 			   entry->valuedouble);
 	}
 	err_set(e, ERR_REMOTE, "no node fits: filtered out by constraint: %s", buf_str(&text));
-	if (driver)
-		return err_hint(
-			e, "a node with a healthy docker driver is needed: nomad node status -verbose NODE");
-	return err_hint(e, "look at NOMAD_CONSTRAINTS_JSON, and at the nodes' attributes: nomad node status "
-			   "-verbose NODE");
+	return err_hint(e, "%s", hint);
 }
 
 static int nothing_in_reach(struct machine *m, const cJSON *metric, struct err *e)

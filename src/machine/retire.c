@@ -9,12 +9,29 @@
 #define CLEANUP_TRIES    4 /* when other deletes are at it */
 #define CLEANUP_PAUSE_MS 200
 #define BLOCK_MS         30000
+#define LAST_TASK_MS     15000 /* for a task that Nomad has yet to begin, and may never */
+
+/* An allocation whose first task failed at once reads failed before the task `stopped` has begun (measured).
+ */
+static bool task_is_left(const cJSON *allocations)
+{
+	const cJSON *alloc, *task;
+
+	cJSON_ArrayForEach (alloc, allocations) {
+		if (!text_eq(json_str(alloc, "ClientStatus"), "failed"))
+			continue;
+		cJSON_ArrayForEach (task, json_get(alloc, "TaskStates"))
+			if (!text_eq(json_str(task, "State"), "dead"))
+				return true;
+	}
+	return false;
+}
 
 /* Wait until every allocation of the job is terminal. @ret: the allocations as they are then. */
 static int await_settled(struct machine *m, const char *job_id, int64_t settle_ms, cJSON **ret, struct err *e)
 {
 	struct nomad_wait wait = NOMAD_WAIT_INIT;
-	int64_t deadline = clock_ms() + settle_ms, trouble_since = 0;
+	int64_t deadline = clock_ms() + settle_ms, patience = clock_ms() + LAST_TASK_MS, trouble_since = 0;
 
 	for (;;) {
 		AUTO(sight_clear) struct sight s = SIGHT_INIT;
@@ -25,7 +42,8 @@ static int await_settled(struct machine *m, const char *job_id, int64_t settle_m
 			continue;
 		}
 		trouble_since = 0;
-		if (sight_settled(&s)) {
+		bool settled = sight_settled(&s);
+		if (settled && (!task_is_left(s.allocations) || !clock_left(patience))) {
 			*ret = TAKE(s.allocations);
 			return 0;
 		}
@@ -35,7 +53,8 @@ static int await_settled(struct machine *m, const char *job_id, int64_t settle_m
 				job_id, settle_ms / 1000);
 			return err_hint(e, "is its node reachable? See: nomad job status %s", job_id);
 		}
-		wait.ms = clock_left(deadline) < BLOCK_MS ? clock_left(deadline) : BLOCK_MS;
+		int64_t left = clock_left(settled ? patience : deadline);
+		wait.ms = left < BLOCK_MS ? left : BLOCK_MS;
 	}
 }
 

@@ -476,6 +476,36 @@ static void keep_tokens(struct loader *l)
 	}
 }
 
+/* These texts are searched for, too. */
+static void check_secrets(struct loader *l)
+{
+	static const char why[] = "is required when VAULT_SECRETS_JSON is specified";
+	const struct options *o = l->to;
+
+	if (!o->vault_secrets && !is_wrong(l, "VAULT_SECRETS_JSON"))
+		return;
+	if (!o->vault_policies)
+		missing(l, "VAULT_POLICIES_JSON", "%s", why);
+	if (!o->vault_addr)
+		missing(l, "VAULT_ADDR", "%s", why);
+}
+
+static void check_gpu(struct loader *l)
+{
+	const struct options *o = l->to;
+
+	if (o->gpu && o->gpu_compute_capability && !text_eq(o->gpu_vendor, "nvidia") &&
+	    !is_wrong(l, "NOMAD_GPU_VENDOR"))
+		mistake(l, option_find("NOMAD_GPU_COMPUTE_CAPABILITY"), o->gpu_compute_capability,
+			"is NVIDIA's, and NOMAD_GPU_VENDOR is '%s'", o->gpu_vendor);
+}
+
+static void turn_off(char **path)
+{
+	if (text_eq(*path, OPTIONS_NONE))
+		free(TAKE(*path));
+}
+
 /* What two values mean together. */
 static void check_together(struct loader *l, bool require_machine)
 {
@@ -526,6 +556,10 @@ static int load(struct loader *l, bool require_machine, struct options **ret, st
 		load_row(l, &option_table[i]);
 	check_together(l, require_machine);
 	resolve_modes(l);
+	check_secrets(l);
+	check_gpu(l);
+	turn_off(&o->registry_certs_dir);
+	turn_off(&o->registry_ca_cert);
 
 	AUTO(freep) char *mistakes = buf_take(&l->mistakes);
 	o->notices = buf_take(&l->notices);

@@ -13,6 +13,8 @@ static const char *const storage_modes[] = {"ephemeral", "persistent", NULL};
 static const char *const storage_types[] = {"csi", "host", NULL};
 static const char *const access_modes[] = {"single-node-writer", "multi-node-single-writer",
 					   "multi-node-multi-writer", NULL};
+static const char *const change_modes[] = {"restart", "noop", "signal", NULL};
+static const char *const gpu_vendors[] = {"nvidia", "amd", "intel", NULL};
 
 #define SECONDS(n) (INT64_C(1000) * (n))
 #define HOURS(n)   (INT64_C(3600000) * (n))
@@ -508,6 +510,36 @@ const struct option_row option_table[] = {
 		.since = "0.1.0",
 		.offset = AT(inactivity_ms),
 	},
+	{
+		.name = "NOMAD_REGISTRY_CERTS_DIR",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_MACHINE,
+		.initial = "/etc/docker/certs.d",
+		.help = "The directory on the node that holds the certificates of private registries, "
+			"HOST:PORT/ca.crt; the machine's Docker trusts them. `none` where there is none.",
+		.max_len = 512,
+		.check = check_off_or_path,
+		.pattern = "^(none|/[a-zA-Z0-9._/-]{1,511})$",
+		.wants = "an absolute path (of letters, digits, - . _ and /), or none",
+		.since = "0.1.0",
+		.offset = AT(registry_certs_dir),
+	},
+	{
+		.name = "NOMAD_REGISTRY_CA_CERT",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_MACHINE,
+		.initial = "/usr/local/share/ca-certificates/registry.cluster.crt",
+		.help = "A CA certificate on the node (PEM) that all programs in the machine trust. `none` "
+			"where there is none.",
+		.max_len = 512,
+		.check = check_off_or_path,
+		.pattern = "^(none|/[a-zA-Z0-9._/-]{1,511})$",
+		.wants = "an absolute path (of letters, digits, - . _ and /), or none",
+		.since = "0.1.0",
+		.offset = AT(registry_ca_cert),
+	},
 
 	{
 		.name = "NOMAD_STORAGE_MODE",
@@ -717,7 +749,9 @@ const struct option_row option_table[] = {
 		.type = OPTION_STRING,
 		.place = PLACE_PROVIDER,
 		.group = GROUP_VAULT,
-		.help = "Vault's namespace, where it has such.",
+		.help = "Vault's namespace, where it has such. VAULT_SECRETS_JSON takes secrets from another "
+			"one "
+			"than Nomad's only with Nomad Enterprise.",
 		.check = check_vault_namespace,
 		.pattern = "^([a-zA-Z0-9._/-]{1,256})?$",
 		.inherits = true,
@@ -726,11 +760,66 @@ const struct option_row option_table[] = {
 		.offset = AT(vault_namespace),
 	},
 	{
+		.name = "VAULT_ROLE",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_VAULT,
+		.initial = "nomad-workloads",
+		.help = "The role that Nomad logs the machine into Vault with, to read VAULT_SECRETS_JSON; "
+			"what it may read, the role's policies say.",
+		.check = check_word,
+		.pattern = "^[a-zA-Z0-9._-]{1,128}$",
+		.wants = "a name (letters, digits, - . and _, up to 128)",
+		.since = "0.1.0",
+		.offset = AT(vault_role),
+	},
+	{
+		.name = "VAULT_CHANGE_MODE",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_VAULT,
+		.initial = "restart",
+		.help = "What happens when a secret changes: `restart` restarts the machine's task, `signal` "
+			"sends it SIGHUP, `noop` does nothing. The file .vault-secrets is renewed in each "
+			"case; the environment only by a restart.",
+		.values = change_modes,
+		.since = "0.1.0",
+		.offset = AT(vault_change_mode),
+	},
+	{
+		.name = "VAULT_POLICIES_JSON",
+		.type = OPTION_JSON,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_VAULT,
+		.help = "The Vault policies that the secrets need, a JSON array of names, as in "
+			"[\"devpod-secrets\"]. Vault goes by the role's policies; these stand in the job.",
+		.max_len = 65536,
+		.convert = convert_vault_policies,
+		.wants = "a JSON array of strings",
+		.since = "0.1.0",
+		.offset = AT(vault_policies),
+	},
+	{
+		.name = "VAULT_SECRETS_JSON",
+		.type = OPTION_JSON,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_VAULT,
+		.help = "Which secrets the machine gets, as which variables: a JSON array of objects with a "
+			"path (KV v1 or v2) and fields, as in [{\"path\": \"secret/data/aws\", \"fields\": "
+			"{\"access_key\": \"AWS_ACCESS_KEY_ID\"}}].",
+		.max_len = 65536,
+		.convert = convert_vault_secrets,
+		.wants = "a JSON array of objects",
+		.since = "0.1.0",
+		.offset = AT(vault_secrets),
+	},
+	{
 		.name = "VAULT_TOKEN",
 		.type = OPTION_STRING,
 		.place = PLACE_ENVIRONMENT,
 		.group = GROUP_VAULT,
-		.help = "The token that NOMAD_CSI_VAULT_PATH is read with.",
+		.help = "The token that NOMAD_CSI_VAULT_PATH is read with. VAULT_SECRETS_JSON needs none: "
+			"Nomad reads those.",
 		.secret = true,
 		.since = "0.1.0",
 		.offset = AT(vault_token),
@@ -801,14 +890,62 @@ const struct option_row option_table[] = {
 		.since = "0.1.0",
 		.offset = AT(vault_skip_verify),
 	},
+
+	{
+		.name = "NOMAD_GPU",
+		.type = OPTION_BOOLEAN,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_GPU,
+		.initial = "false",
+		.help = "Whether the machine gets a GPU. Its node needs Nomad's device plugin for them.",
+		.values = true_false,
+		.since = "0.1.0",
+		.offset = AT(gpu),
+	},
+	{
+		.name = "NOMAD_GPU_COUNT",
+		.type = OPTION_INTEGER,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_GPU,
+		.initial = "1",
+		.help = "How many.",
+		.min = 1,
+		.max = 128,
+		.since = "0.1.0",
+		.offset = AT(gpu_count),
+	},
+	{
+		.name = "NOMAD_GPU_VENDOR",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_GPU,
+		.initial = "nvidia",
+		.help = "Whose.",
+		.values = gpu_vendors,
+		.since = "0.1.0",
+		.offset = AT(gpu_vendor),
+	},
+	{
+		.name = "NOMAD_GPU_COMPUTE_CAPABILITY",
+		.type = OPTION_STRING,
+		.place = PLACE_PROVIDER,
+		.group = GROUP_GPU,
+		.help = "The least compute capability of an NVIDIA GPU, like 7.5; the node's meta "
+			"gpu_compute_capability tells what it has. Unset, any will do.",
+		.check = check_capability,
+		.pattern = "^([0-9]{1,3}[.][0-9]{1,3})?$",
+		.wants = "two numbers with a point between, like 7.5",
+		.since = "0.1.0",
+		.offset = AT(gpu_compute_capability),
+	},
 };
 
 const size_t option_count = ARRAY_SIZE(option_table);
 
 const char *option_group_name(enum option_group group)
 {
-	static const char *const names[GROUPS] = {"Connection", "Size",  "Placement",  "Machine",
-						  "Storage",    "Vault", "From DevPod"};
+	static const char *const names[GROUPS] = {"Connection", "Size",  "Placement", "Machine",
+						  "Storage",    "Vault", "GPU",       "From DevPod"};
 
 	return names[group];
 }

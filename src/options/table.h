@@ -37,6 +37,7 @@ enum option_group {
 	GROUP_MACHINE,
 	GROUP_STORAGE,
 	GROUP_VAULT,
+	GROUP_GPU,
 	GROUP_HOST,
 	GROUPS
 };

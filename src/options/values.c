@@ -193,6 +193,23 @@ bool check_vault_namespace(char *value, struct buf *why)
 	return strlen(value) <= 256 && only(value, NAME_CHARS "._/-");
 }
 
+bool check_off_or_path(char *value, struct buf *why)
+{
+	return text_eq(value, OPTIONS_NONE) || (check_plain_path(value, why) && value[1]);
+}
+
+/* NVIDIA's numbers: 7.5, 10.0. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is option_row.check */
+bool check_capability(char *value, struct buf *why)
+{
+	static const char digits[] = "0123456789";
+	size_t major = strspn(value, digits);
+	size_t minor = value[major] == '.' ? strspn(value + major + 1, digits) : 0;
+
+	(void)why;
+	return major >= 1 && major <= 3 && minor >= 1 && minor <= 3 && !value[major + 1 + minor];
+}
+
 /* NOLINTNEXTLINE(readability-non-const-parameter): the type is option_row.check */
 bool check_list(char *value, struct buf *why)
 {
@@ -258,7 +275,7 @@ static void check_constraint(int index, const char *attribute, const char *op, c
 	buf_puts(why, ")\n");
 }
 
-static bool has_control(const char *s)
+bool value_has_control(const char *s)
 {
 	for (; *s; s++)
 		if ((unsigned char)*s < 0x20 || *s == 0x7f)
@@ -291,7 +308,7 @@ static cJSON *convert_constraint(const cJSON *in, int index, struct buf *why)
 			buf_printf(why, "entry %d: %s is not a string\n", index, name);
 		else if (given[i])
 			buf_printf(why, "entry %d: %s is there twice\n", index, name);
-		else if (has_control(member->valuestring))
+		else if (value_has_control(member->valuestring))
 			buf_printf(why, "entry %d: control characters in %s\n", index, name);
 		else
 			given[i] = member->valuestring;
@@ -356,7 +373,7 @@ static cJSON *copy_strings(const cJSON *in, const char *where, struct buf *why)
 			buf_printf(why, "%s%s is not a string\n", where, name);
 		else if (json_get(out, member->string))
 			buf_printf(why, "%s%s is there twice\n", where, name);
-		else if (has_control(member->string) || has_control(member->valuestring))
+		else if (value_has_control(member->string) || value_has_control(member->valuestring))
 			buf_printf(why, "%scontrol characters in %s\n", where, name);
 		else
 			json_put_str(out, member->string, member->valuestring);

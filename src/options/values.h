@@ -27,6 +27,10 @@ bool check_list(char *value, struct buf *why);
 bool check_word(char *value, struct buf *why);
 bool check_vault_path(char *value, struct buf *why);
 bool check_vault_namespace(char *value, struct buf *why);
+/** check_off_or_path() - a path of the node's, or OPTIONS_NONE. */
+bool check_off_or_path(char *value, struct buf *why);
+/** check_capability() - X.Y, as NVIDIA counts what its chips can do. */
+bool check_capability(char *value, struct buf *why);
 
 /* convert_*: the checked and completed copy of @in, or NULL with lines in @why or where it says nothing. */
 
@@ -35,5 +39,12 @@ cJSON *convert_constraints(const cJSON *in, struct buf *why);
 cJSON *convert_parameters(const cJSON *in, struct buf *why);
 /** convert_topology() - an object of `required` and `preferred`, both arrays of objects of strings. */
 cJSON *convert_topology(const cJSON *in, struct buf *why);
+/** convert_vault_secrets() - an array of {path, fields}, fields an object of the variables' names. */
+cJSON *convert_vault_secrets(const cJSON *in, struct buf *why);
+/** convert_vault_policies() - an array of names. */
+cJSON *convert_vault_policies(const cJSON *in, struct buf *why);
+
+/** value_has_control() - ASCII's control characters. */
+bool value_has_control(const char *s);
 
 #endif

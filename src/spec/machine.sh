@@ -34,7 +34,8 @@ update_certificates() {
 }
 
 run() {
-	trap 'exit 0' TERM INT HUP
+	trap 'exit 0' TERM INT
+	trap : HUP # a secret has changed, with VAULT_CHANGE_MODE=signal
 	case $docker_mode in
 	host) [ -S "$sock" ] || fail "$sock is no socket: does docker on this client listen there?" ;;
 	dind) ;;
@@ -49,6 +50,10 @@ run() {
 	# DevPod 0.6.15 installs its daemon only where there is systemd or this directory
 	mkdir -p "$root/etc/init.d" 2>/dev/null || say "warning: /etc/init.d cannot be made"
 	[ "$docker_mode" = host ] || start_dind
+	# src/spec/secrets.sh, where there are secrets
+	if have keep_secrets; then
+		keep_secrets &
+	fi
 	say ready
 	if [ "$docker_mode" = dind ]; then
 		stay_with_dind

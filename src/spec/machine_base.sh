@@ -26,8 +26,19 @@ fail() {
 in_container() { [ -f "$root/.dockerenv" ]; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# await PID: its exit code. A trapped signal ends a wait, not what is waited for.
+await() {
+	while :; do
+		code=0
+		wait "$1" || code=$?
+		if [ "$code" -le 128 ] || ! kill -0 "$1" 2>/dev/null; then
+			return "$code"
+		fi
+	done
+}
+
 # A trap runs only between commands: what may take long runs in the background and is waited for.
 attended() {
 	"$@" &
-	wait $!
+	await $!
 }

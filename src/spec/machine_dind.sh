@@ -82,6 +82,10 @@ run_dockerd() {
 	# The driver of images and containers is dockerd's to choose: overlay2 where that works, and the one that the data root
 	# has been made with. Only vfs it would not take again where overlay2 works now, and the devcontainers would be gone.
 	[ "$(ls "$dir/docker/image" 2>/dev/null)" != vfs ] || set -- --storage-driver vfs
+	# for devcontainers that ask for the GPUs of this task
+	if have nvidia-container-runtime; then
+		set -- "$@" --add-runtime "nvidia=$(command -v nvidia-container-runtime)"
+	fi
 	# cgroupfs: there is no systemd here to ask
 	exec dockerd "$@" --data-root "$dir/docker" --exec-root "$dockerd_exec_root" --pidfile "$dockerd_pid_file" \
 		--host "unix://$sock" --cgroup-parent "$cgroup_parent" --exec-opt native.cgroupdriver=cgroupfs \
@@ -115,8 +119,8 @@ start_dind() {
 	rm -rf "$dockerd_exec_root" "$dockerd_pid_file" "$sock" || fail "$sock is in use: a dind machine has no docker socket mounted"
 	find_curl
 	dockerd=
-	trap stop_dind TERM INT HUP
-	mkdir -p /var/log
+	trap stop_dind TERM INT
+	mkdir -p "$root/var/log"
 	run_dockerd &
 	dockerd=$!
 	until [ -S "$sock" ]; do
@@ -139,14 +143,14 @@ start_dind() {
 
 # Until dockerd ends: a TERM runs stop_dind and comes not back.
 stay_with_dind() {
-	wait "$dockerd"
+	await "$dockerd"
 	dockerd_ended $?
 }
 
 # The containers that run are noted for a restart of the task in the same allocation, and end with dockerd, as it
 # would end them: asking for each one's stop would make docker forget those with a restart policy.
 stop_dind() {
-	trap : TERM INT HUP
+	trap : TERM INT
 	[ -n "$dockerd" ] || exit 0
 	note_running
 	kill "$dockerd"
@@ -155,10 +159,7 @@ stop_dind() {
 		say "warning: dockerd has not stopped within $dockerd_stop_seconds s and is killed"
 		kill -KILL "$dockerd"
 	} &
-	# a second TERM ends a wait, not dockerd
-	while kill -0 "$dockerd" 2>/dev/null; do
-		wait "$dockerd"
-	done
+	await "$dockerd" # a second TERM changes nothing
 	exit 0
 }
 

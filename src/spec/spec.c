@@ -1,6 +1,8 @@
 #include "spec.h"
 
 #include "machine_sh.h"
+#include "secrets_sh.h"
+#include "spec_private.h"
 #include "text.h"
 
 #define NS_PER_S       INT64_C(1000000000)
@@ -8,8 +10,6 @@
 #define MB             (INT64_C(1) << 20) /* as Nomad counts its MB */
 #define NODE_ID        "${node.unique.id}"
 #define DOCKER_SOCK    "/var/run/docker.sock"
-#define REGISTRY_CERTS "/etc/docker/certs.d:/etc/docker/certs.d:ro"
-#define REGISTRY_CA    "/usr/local/share/ca-certificates/registry.cluster.crt"
 #define CLEANUP_CPU    100
 #define CLEANUP_MEMORY 256 /* MB: enough for a package manager, where the image has no curl */
 #define LOG_FILE_MB    2
@@ -19,7 +19,7 @@
 #define WORKSPACE      "/workspace"
 #define CLEANUP_PREFIX "devpod-cleanup-"
 
-static cJSON *constraint(const char *attribute, const char *operator_, const char *value)
+cJSON *spec_constraint(const char *attribute, const char *operator_, const char *value)
 {
 	cJSON *c = json_object();
 
@@ -37,8 +37,8 @@ static void add_user_constraints(cJSON *list, const struct spec_request *rq)
 		const char *operator_ = json_str(c, "operator");
 		const char *value = json_str(c, "value");
 
-		json_push(list, constraint(json_str(c, "attribute"), operator_ ? operator_ : "=",
-					   value ? value : ""));
+		json_push(list, spec_constraint(json_str(c, "attribute"), operator_ ? operator_ : "=",
+						value ? value : ""));
 	}
 }
 
@@ -47,9 +47,9 @@ static void add_constraints(cJSON *job, const struct spec_request *rq, bool user
 	cJSON *list = json_put(job, "Constraints", json_array());
 
 	/* the machine script and docker.sock are Linux's */
-	json_push(list, constraint("${attr.kernel.name}", "=", "linux"));
+	json_push(list, spec_constraint("${attr.kernel.name}", "=", "linux"));
 	if (rq->node_id)
-		json_push(list, constraint(NODE_ID, "=", rq->node_id));
+		json_push(list, spec_constraint(NODE_ID, "=", rq->node_id));
 	if (users)
 		add_user_constraints(list, rq);
 }
@@ -57,7 +57,7 @@ static void add_constraints(cJSON *job, const struct spec_request *rq, bool user
 void spec_constrain(cJSON *job, const char *attribute, const char *operator_, const char *value)
 {
 	json_push(cJSON_GetObjectItemCaseSensitive(job, "Constraints"),
-		  constraint(attribute, operator_, value));
+		  spec_constraint(attribute, operator_, value));
 }
 
 static void add_meta(cJSON *job, const struct spec_request *rq, const char *kind)
@@ -181,6 +181,20 @@ static struct script script_task(cJSON *tasks, const struct spec_request *rq, co
 	return (struct script){task, config, volumes};
 }
 
+/* The machine script calls what is before it where it is there. */
+static void add_secrets_script(cJSON *task, cJSON *config, const struct spec_request *rq)
+{
+	AUTO(freep) char *both = xasprintf("%s%s", secrets_sh, machine_sh);
+	AUTO(freep)
+	char *data = rq->options->agent_data_path ? xstrdup(rq->options->agent_data_path)
+						  : xasprintf("%s/agent/data", rq->dir);
+
+	json_put_str(cJSON_GetObjectItemCaseSensitive(task, "Env"), "DEVPOD_MACHINE_DATA", data);
+
+	cJSON_ReplaceItemInArray(cJSON_GetObjectItemCaseSensitive(config, "args"), 0,
+				 cJSON_CreateString(both));
+}
+
 static void add_machine_resources(cJSON *task, const struct options *o)
 {
 	add_resources(task, o->cpu_mhz, o->cores, o->memory_mb, o->memory_max_mb);
@@ -243,9 +257,12 @@ cJSON *spec_machine(const struct spec_request *rq)
 	struct script machine = script_task(tasks, rq, SPEC_TASK, "run", on_node ? rq->dir : NULL);
 	json_put_bool(machine.config, "init", true); /* reaps, and forwards TERM to the script */
 	json_put_bool(machine.config, "privileged", true);
-	json_push_str(machine.volumes, REGISTRY_CERTS);
-	json_push_str(machine.volumes, REGISTRY_CA ":" REGISTRY_CA ":ro");
+	spec_add_registries(machine.volumes, o);
 	add_machine_resources(machine.task, o);
+	spec_add_gpu(cJSON_GetObjectItemCaseSensitive(job, "Constraints"), machine.task, o);
+	spec_add_vault(machine.task, o);
+	if (o->vault_secrets)
+		add_secrets_script(machine.task, machine.config, rq);
 	if (!on_node)
 		add_volume(job, machine.task, rq);
 	if (rq->docker == DOCKER_DIND) /* nothing of it runs outside this task */
@@ -323,15 +340,15 @@ static void add_host_volume(cJSON *volume, const struct spec_request *rq)
 	json_put_str(volume, "PluginID", o->host_volume_plugin);
 	if (o->node_pool)
 		json_put_str(volume, "NodePool", o->node_pool);
-	json_push(list, constraint("${attr.kernel.name}", "=", "linux"));
-	json_push(list, constraint("${attr.driver.docker.privileged.enabled}", "=", "true"));
+	json_push(list, spec_constraint("${attr.kernel.name}", "=", "linux"));
+	json_push(list, spec_constraint("${attr.driver.docker.privileged.enabled}", "=", "true"));
 	if (!text_eq(o->datacenters[0], "*")) {
 		for (char **d = o->datacenters; *d; d++) {
 			buf_puts(&datacenters, d == o->datacenters ? "^(" : "|");
 			text_glob_regexp(&datacenters, *d);
 		}
 		buf_puts(&datacenters, ")$");
-		json_push(list, constraint("${node.datacenter}", "regexp", buf_str(&datacenters)));
+		json_push(list, spec_constraint("${node.datacenter}", "regexp", buf_str(&datacenters)));
 	}
 	add_user_constraints(list, rq);
 }

@@ -1,6 +1,10 @@
 dpn_unit_test(NAME test_spec SOURCES test_spec.c ROOMS spec options base)
 dpn_embed(test_spec machine_sh ${DPN_MACHINE_SCRIPT})
+dpn_embed(test_spec secrets_sh src/spec/secrets.sh)
 dpn_unit_test(NAME test_machine_script SOURCES test_machine_script.c ROOMS base)
 dpn_embed(test_machine_script machine_sh ${DPN_MACHINE_SCRIPT})
 target_compile_definitions(test_machine_script PRIVATE
   MACHINE_SCRIPT="${PROJECT_BINARY_DIR}/embedded/test_machine_script/machine_sh.h.text")
+dpn_unit_test(NAME test_secrets_script SOURCES test_secrets_script.c ROOMS base)
+dpn_embed(test_secrets_script secrets_sh src/spec/secrets.sh)
+dpn_unit_test(NAME test_reason SOURCES test_reason.c ROOMS machine spec options nomad base)

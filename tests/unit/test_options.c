@@ -166,6 +166,8 @@ static const struct {
 	{"INJECT_GIT_CREDENTIALS", {"true", "false"}},
 	{"INJECT_DOCKER_CREDENTIALS", {"true", "false"}},
 	{"INACTIVITY_TIMEOUT", {"1s", "30m", "8h"}},
+	{"NOMAD_REGISTRY_CERTS_DIR", {"none", "/etc/docker/certs.d/", "/srv/certs"}},
+	{"NOMAD_REGISTRY_CA_CERT", {"none", "/usr/local/share/ca-certificates/registry.cluster.crt"}},
 	{"NOMAD_STORAGE_MODE", {"ephemeral"}},
 	{"NOMAD_STORAGE_TYPE", {"csi", "host"}},
 	{"NOMAD_HOST_VOLUME_PLUGIN", {"mkdir", "my-plugin_1.2"}},
@@ -184,6 +186,10 @@ static const struct {
 	{"NOMAD_CSI_VAULT_FIELDS", {"userID,userKey", "*", "a"}},
 	{"VAULT_ADDR", {"http://127.0.0.1:8200", "https://vault.example:8200/"}},
 	{"VAULT_NAMESPACE", {"admin", "admin/team-1"}},
+	{"VAULT_ROLE", {"nomad-workloads", "a.b_c-1"}},
+	{"VAULT_CHANGE_MODE", {"restart", "noop", "signal"}},
+	{"VAULT_POLICIES_JSON", {"[]", "[\"devpod-secrets\", \"team/one\"]"}},
+	{"VAULT_SECRETS_JSON", {"[]"}}, /* the others need more: vault_secrets() */
 	{"VAULT_TOKEN", {"hvs.x"}},
 	{"DEVPOD_VAULT_TOKEN", {"hvs.x"}},
 	{"VAULT_CACERT", {"/etc/ca.pem"}},
@@ -192,6 +198,10 @@ static const struct {
 	{"VAULT_CLIENT_KEY", {NULL}},
 	{"VAULT_TLS_SERVER_NAME", {"vault.example"}},
 	{"VAULT_SKIP_VERIFY", {"true", "0"}},
+	{"NOMAD_GPU", {"true", "false"}},
+	{"NOMAD_GPU_COUNT", {"1", "128"}},
+	{"NOMAD_GPU_VENDOR", {"nvidia", "amd", "intel"}},
+	{"NOMAD_GPU_COMPUTE_CAPABILITY", {"7.5", "10.0", "123.456"}},
 };
 
 static void good_values(void **state)
@@ -373,6 +383,29 @@ static void bad_values(void **state)
 		 "NOMAD_CSI_VAULT_PATH='secret': not a secret's path in Vault, its mount first"},
 		{"INACTIVITY_TIMEOUT", "30",
 		 "INACTIVITY_TIMEOUT='30': not a duration like 90s, 30m or 1h30m (1s to 8784h)"},
+		{"NOMAD_REGISTRY_CERTS_DIR", "certs",
+		 "NOMAD_REGISTRY_CERTS_DIR='certs': not an absolute path (of letters, digits, - . _ and /), "
+		 "or "
+		 "none"},
+		{"NOMAD_REGISTRY_CA_CERT", "/a/../b",
+		 "NOMAD_REGISTRY_CA_CERT='/a/../b': an empty part, . or .. is in this path"},
+		{"VAULT_ROLE", "a b", "VAULT_ROLE='a b': not a name (letters, digits, - . and _, up to 128)"},
+		{"VAULT_CHANGE_MODE", "reload", "VAULT_CHANGE_MODE='reload': none of: restart, noop, signal"},
+		{"VAULT_POLICIES_JSON", "\"a\"", "VAULT_POLICIES_JSON='\"a\"': not a JSON array of strings"},
+		{"VAULT_POLICIES_JSON", "[\"a\",",
+		 "VAULT_POLICIES_JSON='[\"a\",': invalid JSON at line 1, column 5"},
+		{"VAULT_POLICIES_JSON", "[1, \"\"]",
+		 "VAULT_POLICIES_JSON='[1, \"\"]': entry 0: not the name of a policy\n"
+		 "VAULT_POLICIES_JSON='[1, \"\"]': entry 1: not the name of a policy"},
+		{"NOMAD_GPU", "yes", "NOMAD_GPU='yes': none of: true, false"},
+		{"NOMAD_GPU_COUNT", "0", "NOMAD_GPU_COUNT='0': out of range (1 to 128)"},
+		{"NOMAD_GPU_VENDOR", "Nvidia", "NOMAD_GPU_VENDOR='Nvidia': none of: nvidia, amd, intel"},
+		{"NOMAD_GPU_COMPUTE_CAPABILITY", "7",
+		 "NOMAD_GPU_COMPUTE_CAPABILITY='7': not two numbers with a point between, like 7.5"},
+		{"NOMAD_GPU_COMPUTE_CAPABILITY", "7.5.1",
+		 "NOMAD_GPU_COMPUTE_CAPABILITY='7.5.1': not two numbers with a point between, like 7.5"},
+		{"NOMAD_GPU_COMPUTE_CAPABILITY", "-7.5",
+		 "NOMAD_GPU_COMPUTE_CAPABILITY='-7.5': not two numbers with a point between, like 7.5"},
 		{"VAULT_CLIENT_KEY", "/k.pem",
 		 "VAULT_CLIENT_KEY='/k.pem': VAULT_CLIENT_CERT is not set; both client cert and client key "
 		 "must be provided"},
@@ -420,6 +453,128 @@ static void modes_go_together(void **state)
 	refused(VARS("NOMAD_STORAGE_MODE", "persistent", "NOMAD_CSI_PARAMETERS_JSON", "{}",
 		     "NOMAD_CSI_VAULT_PATH", "secret/data/ceph"),
 		false, "VAULT_ADDR is required when NOMAD_CSI_VAULT_PATH is specified");
+}
+
+#define VAULT "VAULT_ADDR", "http://v:8200", "VAULT_POLICIES_JSON", "[\"p\"]"
+
+static void vault_secrets(void **state)
+{
+	(void)state;
+	AUTO(options_freep)
+	struct options *o =
+		loaded(VARS(VAULT, "VAULT_SECRETS_JSON",
+			    "[{\"path\": \"/secret/data/aws/\", \"fields\": {\"a \\\"b\": \"A_1\", "
+			    "\"{{\": \"_b\"}},\n{\"fields\": {\"c\": \"C\"}, \"path\": \"kv/x y\"}]"));
+	AUTO(freep) char *secrets = json_print(o->vault_secrets);
+	AUTO(freep) char *policies = json_print(o->vault_policies);
+
+	assert_string_equal(secrets, "[{\"fields\":{\"a \\\"b\":\"A_1\",\"{{\":\"_b\"},\"path\":"
+				     "\"secret/data/aws\"},{\"fields\":{\"c\":\"C\"},\"path\":\"kv/x y\"}]");
+	assert_string_equal(policies, "[\"p\"]");
+	assert_string_equal(o->vault_role, "nomad-workloads");
+	assert_string_equal(o->vault_change_mode, "restart");
+}
+
+#define ONE_SECRET "[{\"path\":\"secret/data/a\",\"fields\":{\"f\":\"F\"}}]"
+
+/* Users search for these. */
+static void vault_secrets_need_policies_and_address(void **state)
+{
+	(void)state;
+	refused(VARS("VAULT_SECRETS_JSON", ONE_SECRET, "VAULT_ADDR", "http://v:8200"), false,
+		"VAULT_POLICIES_JSON is required when VAULT_SECRETS_JSON is specified");
+	refused(VARS("VAULT_SECRETS_JSON", ONE_SECRET, "VAULT_POLICIES_JSON", "[\"p\"]"), false,
+		"VAULT_ADDR is required when VAULT_SECRETS_JSON is specified");
+	refused(VARS("VAULT_SECRETS_JSON", ONE_SECRET, "VAULT_POLICIES_JSON", "[]"), false,
+		"VAULT_POLICIES_JSON is required when VAULT_SECRETS_JSON is specified\n"
+		"VAULT_ADDR is required when VAULT_SECRETS_JSON is specified");
+	refused(VARS("VAULT_SECRETS_JSON", "[", "VAULT_POLICIES_JSON", "{}"), false,
+		"VAULT_POLICIES_JSON='{}': not a JSON array of strings\n"
+		"VAULT_SECRETS_JSON='[': invalid JSON at line 1, column 1\n"
+		"VAULT_ADDR is required when VAULT_SECRETS_JSON is specified");
+}
+
+static void bad_vault_secrets(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *value, *message;
+	} bad[] = {
+		{"[{", "invalid JSON at line 1, column 2"},
+		{"{}", "not a JSON array of objects"},
+		{"[1]", "entry 0: not an object of path and fields"},
+		{"[{}]", "entry 0: no path\nentry 0: no fields"},
+		{"[{\"path\":\"\",\"fields\":{}}]", "entry 0: the path is empty\nentry 0: no fields"},
+		{"[{\"path\":7,\"fields\":[]}]",
+		 "entry 0: path is not a string\nentry 0: fields is not an object of strings"},
+		{"[{\"path\":\"secret\",\"fields\":{\"a\":\"A\"}}]",
+		 "entry 0: not a secret's path in Vault, its mount first"},
+		{"[{\"path\":\"v1/s/a\",\"fields\":{\"a\":\"A\"}}]", "entry 0: without v1/ at its start"},
+		{"[{\"path\":\"s/../a\",\"fields\":{\"a\":\"A\"}}]",
+		 "entry 0: an empty part, . or .. is in this path"},
+		{"[{\"path\":\"s/a \",\"fields\":{\"a\":\"A\"}}]",
+		 "entry 0: a space at the start or end of the path"},
+		{"[{\"path\":\"s/a\\n\",\"fields\":{\"a\\t\":\"A\"}}]",
+		 "entry 0: control characters in the path\n"
+		 "entry 0 (s/a): control characters in the field name 'a'"},
+		{"[{\"path\":\"s/a\",\"fields\":{\"\":\"A\"}}]", "entry 0 (s/a): an empty field name"},
+		{"[{\"path\":\"s/a\",\"fields\":{\"a\":\"\"}}]",
+		 "entry 0 (s/a): field 'a': an empty variable name"},
+		{"[{\"path\":\"s/a\",\"fields\":{\"a\":1}}]",
+		 "entry 0 (s/a): field 'a': its variable's name is not a string"},
+		{"[{\"path\":\"s/a\",\"fields\":{\"a\":\"A\",\"a\":\"B\"}}]",
+		 "entry 0 (s/a): field 'a' is there twice"},
+		{"[{\"path\":\"s/a\",\"fields\":{\"a\":\"1A\",\"b\":\"A-B\"}}]",
+		 "entry 0 (s/a): field 'a': '1A' is no name of a variable (letters, digits and _, no digit "
+		 "first)\n"
+		 "entry 0 (s/a): field 'b': 'A-B' is no name of a variable (letters, digits and _, no digit "
+		 "first)"},
+		{"[{\"path\":\"s/a\",\"fields\":{\"a\":\"PATH\",\"b\":\"NOMAD_TOKEN\"}}]",
+		 "entry 0 (s/a): field 'a': 'PATH' is a name that the machine needs for itself\n"
+		 "entry 0 (s/a): field 'b': 'NOMAD_TOKEN' is a name that the machine needs for itself"},
+		{"[{\"path\":\"s/a\",\"fields\":{\"a\":\"A\"}},{\"path\":\"s/b\",\"fields\":{\"b\":\"A\"}}]",
+		 "entry 1 (s/b): field 'b': the variable A is there twice"},
+		{"[{\"path\":\"s/a\",\"path\":\"s/b\",\"field\":{},\"fields\":{\"a\":\"A\"}}]",
+		 "entry 0: path is there twice\nentry 0: unknown member 'field' (there are path, fields)"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		AUTO(freep) char *shown = text_cleaned(bad[i].value, 60);
+		AUTO(buf_clear) struct buf message = BUF_INIT;
+
+		for (const char *line = bad[i].message, *end; line; line = *end ? end + 1 : NULL) {
+			end = line + strcspn(line, "\n");
+			buf_printf(&message, "%sVAULT_SECRETS_JSON='%s': %.*s", message.len ? "\n" : "",
+				   shown, (int)(end - line), line);
+		}
+		refused(VARS(VAULT, "VAULT_SECRETS_JSON", bad[i].value), false, buf_str(&message));
+	}
+}
+
+static void none_is_no_path(void **state)
+{
+	(void)state;
+	AUTO(options_freep)
+	struct options *o =
+		loaded(VARS("NOMAD_REGISTRY_CERTS_DIR", "none", "NOMAD_REGISTRY_CA_CERT", "none"));
+	AUTO(options_freep) struct options *initial = loaded(NONE);
+
+	assert_null(o->registry_certs_dir);
+	assert_null(o->registry_ca_cert);
+	assert_string_equal(initial->registry_certs_dir, "/etc/docker/certs.d");
+	assert_string_equal(initial->registry_ca_cert,
+			    "/usr/local/share/ca-certificates/registry.cluster.crt");
+}
+
+static void capability_is_nvidias(void **state)
+{
+	(void)state;
+	AUTO(options_freep)
+	struct options *o = loaded(VARS("NOMAD_GPU_VENDOR", "amd", "NOMAD_GPU_COMPUTE_CAPABILITY", "8.0"));
+
+	assert_false(o->gpu);
+	refused(VARS("NOMAD_GPU", "true", "NOMAD_GPU_VENDOR", "amd", "NOMAD_GPU_COMPUTE_CAPABILITY", "8.0"),
+		false, "NOMAD_GPU_COMPUTE_CAPABILITY='8.0': is NVIDIA's, and NOMAD_GPU_VENDOR is 'amd'");
 }
 
 static void bad_constraints(void **state)
@@ -857,6 +1012,11 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(good_values),
 	cmocka_unit_test(bad_values),
 	cmocka_unit_test(modes_go_together),
+	cmocka_unit_test(vault_secrets),
+	cmocka_unit_test(vault_secrets_need_policies_and_address),
+	cmocka_unit_test(bad_vault_secrets),
+	cmocka_unit_test(none_is_no_path),
+	cmocka_unit_test(capability_is_nvidias),
 	cmocka_unit_test(bad_constraints),
 	cmocka_unit_test(constraints_are_completed),
 	cmocka_unit_test(no_constraints_is_null),

@@ -5,6 +5,7 @@
 #include "machine_sh.h"
 #include "options.h"
 #include "platform.h"
+#include "secrets_sh.h"
 #include "spec.h"
 #include "text.h"
 
@@ -32,16 +33,23 @@ static struct options *load(const char *const *with)
 	return o;
 }
 
-/* The script has tests of its own; here it would only make every golden file change with it. */
+/* The scripts have tests of their own; here they would only make every golden file change with them. */
 static void hide_script(cJSON *job)
 {
 	const cJSON *group = cJSON_GetArrayItem(json_get(job, "TaskGroups"), 0), *task;
 
 	cJSON_ArrayForEach (task, json_get(group, "Tasks")) {
 		cJSON *args = cJSON_GetObjectItem(json_get(task, "Config"), "args");
+		const char *script = cJSON_GetStringValue(cJSON_GetArrayItem(args, 0));
+		const char *shown = "(src/spec/machine.sh)";
 
-		assert_string_equal(cJSON_GetStringValue(cJSON_GetArrayItem(args, 0)), machine_sh);
-		cJSON_ReplaceItemInArray(args, 0, cJSON_CreateString("(src/spec/machine.sh)"));
+		if (json_get(task, "Vault")) {
+			assert_true(text_starts(script, secrets_sh));
+			script += strlen(secrets_sh);
+			shown = "(src/spec/secrets.sh)(src/spec/machine.sh)";
+		}
+		assert_string_equal(script, machine_sh);
+		cJSON_ReplaceItemInArray(args, 0, cJSON_CreateString(shown));
 	}
 }
 
@@ -155,6 +163,42 @@ static void other_modes(void **state)
 	machine_with((const char *const[]){HOST_VOLUME, NULL}, NULL, "machine-host-volume");
 }
 
+static void secrets(void **state)
+{
+	(void)state;
+	machine_with(
+		(const char *const[]){"MACHINE_ID", "ws-1", "VAULT_ADDR", "http://vault.example:8200",
+				      "VAULT_NAMESPACE", "team", "VAULT_CHANGE_MODE", "signal",
+				      "VAULT_POLICIES_JSON", "[\"devpod-secrets\", \"more\"]",
+				      "VAULT_SECRETS_JSON",
+				      "[{\"path\": \"secret/data/aws\", \"fields\": {\"access_key\": "
+				      "\"AWS_ACCESS_KEY_ID\", \"secret-key\": \"AWS_SECRET_ACCESS_KEY\"}},"
+				      "{\"path\": \"kv/o{{d\\\" ü?#%/b\", \"fields\": "
+				      "{\"it's \\\"{{ . }}\\\\\": \"ODD\"}}]",
+				      NULL},
+		NULL, "machine-vault");
+}
+
+static void registries(void **state)
+{
+	(void)state;
+	machine_with((const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_DOCKER_MODE", "dind",
+					   "NOMAD_REGISTRY_CERTS_DIR", "/srv/certs", "NOMAD_REGISTRY_CA_CERT",
+					   "none", NULL},
+		     NULL, "machine-registries");
+}
+
+static void gpus(void **state)
+{
+	(void)state;
+	machine_with((const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_GPU", "true", "NOMAD_GPU_COUNT", "2",
+					   "NOMAD_GPU_COMPUTE_CAPABILITY", "8.6", NULL},
+		     NULL, "machine-gpu-nvidia");
+	machine_with((const char *const[]){"MACHINE_ID", "ws-1", "NOMAD_DOCKER_MODE", "dind", "NOMAD_GPU",
+					   "true", "NOMAD_GPU_VENDOR", "amd", NULL},
+		     NULL, "machine-gpu-amd");
+}
+
 static void volume_with(const char *const *with, const char *golden)
 {
 	AUTO(options_freep) struct options *o = load(with);
@@ -205,6 +249,7 @@ static void ours(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(defaults), cmocka_unit_test(every_option), cmocka_unit_test(other_modes),
+	cmocka_unit_test(secrets),  cmocka_unit_test(registries),   cmocka_unit_test(gpus),
 	cmocka_unit_test(volumes),  cmocka_unit_test(cleanup),      cmocka_unit_test(ours),
 };
 

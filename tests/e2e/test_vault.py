@@ -1,0 +1,137 @@
+"""Secrets, with the real Nomad and a Vault or OpenBao that trusts it (docs/vault.md; `VAULT_ADDR`, a token in
+`BAO_TOKEN` or `VAULT_TOKEN` that may write below secret/)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Machine, NomadCluster, until
+
+pytestmark = pytest.mark.nomad
+
+NASTY = {
+    "quotes": "'\"$(id)\\`id`\nsecond line\r\n\ttab ",
+    "template": '{{ .Data }} {{ "x" }} ${NOMAD_ALLOC_ID} ${attr.cpu.arch} %{ if } # c',
+    "unicode": "äöü €  \U0001f600 \u2028 <a&b>",
+    "control": "a\x01\x1f\x7f\x0b b ",
+    "newlines": "\n\na\n\n",
+    "empty": "",
+}
+ODD_FIELD = 'it\'s "{{ . }}\\'
+
+
+@pytest.fixture
+def put(nomad: NomadCluster) -> Iterator[Callable[[str, Any], str]]:
+    """Writes a secret of the KV v2 mount secret/; its path is returned, and it is removed in the end."""
+    addr, token = os.environ.get("VAULT_ADDR"), os.environ.get("BAO_TOKEN") or os.environ.get("VAULT_TOKEN")
+    if not addr or not token:
+        pytest.skip("VAULT_ADDR and BAO_TOKEN (or VAULT_TOKEN) are not set: no Vault to keep secrets in")
+    written: list[str] = []
+
+    def call(method: str, path: str, body: Any = None) -> None:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{addr}/v1/{urllib.parse.quote(path)}", data, method=method)
+        request.add_header("X-Vault-Token", token)
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def write(name: str, fields: Any) -> str:
+        path = f"e2e-{os.getpid()}/{name}"
+        written.append(path)
+        call("POST", f"secret/data/{path}", {"data": fields})
+        return f"secret/data/{path}"
+
+    yield write
+    for path in written:
+        call("DELETE", f"secret/metadata/{path}")
+
+
+def secrets(*of: tuple[str, dict[str, str]], **more: str) -> dict[str, str]:
+    """Options: each path with its fields."""
+    return {
+        "VAULT_ADDR": os.environ["VAULT_ADDR"],
+        "VAULT_POLICIES_JSON": '["devpod-secrets"]',
+        "VAULT_SECRETS_JSON": json.dumps([{"path": path, "fields": fields} for path, fields in of]),
+        **more,
+    }
+
+
+def ask(machine: Machine, script: str, name: str) -> str:
+    """The variable after the script ran; through base64, so that nothing is lost on the way."""
+    done = machine.command(f'{script} printf %s "${name}" | base64 -w 0')
+    assert done.code == 0, done.err
+    return base64.b64decode(done.out).decode()
+
+
+def workspace(machine: Machine, name: str) -> Path:
+    """A workspace as DevPod's agent makes one."""
+    root = machine.dir / "agent/data/contexts/default/workspaces" / name / "content"
+    root.mkdir(parents=True)
+    (root / "file").touch()
+    return root
+
+
+def test_every_value(nomad: NomadCluster, put: Callable[[str, Any], str]) -> None:
+    """In the environment, and in what shells read; from a path with odd letters in it, or without data/."""
+    machine = nomad.machine()
+    path = put('o{{d" ü?#%+&:x', {**NASTY, "number": 5, "object": {"a": "it's"}, ODD_FIELD: "odd"})
+    plain = put("plain", {"f": "x" * 65536, "g": "g"})
+    names = {**{k: k.upper() for k in NASTY}, "number": "NUMBER", "object": "OBJECT", ODD_FIELD: "ODD"}
+    expected = {**NASTY, "number": "5", "object": '{"a":"it\'s"}', ODD_FIELD: "odd"}
+    machine.env.update(secrets((path, names), (plain.replace("/data/", "/"), {"f": "LONG", "g": "G"})))
+    machine.ok("create")
+    for field, name in names.items():
+        assert ask(machine, "", name) == expected[field], field
+        assert ask(machine, f"unset {name}; . /secrets/vault-1.sh;", name) == expected[field], field
+    assert ask(machine, "", "G") == "g"
+    assert ask(machine, ". /secrets/vault-2.sh;", "LONG") == "x" * 65536
+    assert machine.command("env; ls /secrets").out.count("vault_token") == 0
+    assert "second line" not in json.dumps(nomad.job(machine.name))
+    machine.ok("delete")
+    machine.nothing_left()
+
+
+def test_two_machines(nomad: NomadCluster, put: Callable[[str, Any], str]) -> None:
+    """Each has its own, also as a file in each of its workspaces."""
+    machines = [nomad.machine(), nomad.machine()]
+    for i, machine in enumerate(machines):
+        machine.env.update(secrets((put(f"own-{i}", {"f": f"value {i}"}), {"f": "OWN"})))
+        machine.ok("create")
+        file = workspace(machine, "w") / ".vault-secrets"
+        until(file.exists)
+        assert file.read_text().strip() == f"export OWN='value {i}'"
+        assert file.stat().st_mode & 0o777 == 0o600
+    for i, machine in enumerate(machines):
+        assert machine.command("cat /secrets/*.sh").out.strip() == f"export OWN='value {i}'"
+        machine.ok("delete")
+        machine.nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "role", "says"),
+    [
+        ("", "f", "e2e-none", "Nomad could not log in to Vault: "),
+        ("", "F", "nomad-workloads", "Vault: {path}: field 'F' is not there"),
+        ("secret/data/e2e-none", "f", "nomad-workloads", "Vault gives Nomad no secret: {path} (permission denied, or "),
+        ("secret/metadata/e2e", "f", "nomad-workloads", "Vault gives Nomad no secret: {path} (permission denied, or "),
+    ],
+    ids=["role", "field", "no-secret", "denied"],
+)
+def test_what_is_wrong_is_told(
+    nomad: NomadCluster, put: Callable[[str, Any], str], path: str, field: str, role: str, says: str
+) -> None:
+    machine = nomad.machine()
+    path = path or put("there", {"f": "v"})
+    machine.env.update(secrets((path, {field: "F"}), VAULT_ROLE=role))
+    error = machine.fails("create")
+    assert says.format(path=path) in error
+    assert "\nhint: " in error
+    machine.nothing_left()
