@@ -3,6 +3,7 @@
 #include "log.h"
 #include "platform.h"
 #include "text.h"
+#include "vault.h"
 
 int connect_to(const struct machine *m, const char *addr, const char *tls_server_name, int64_t connect_ms,
 	       struct nomad **ret, struct err *e)
@@ -26,6 +27,26 @@ int connect_to(const struct machine *m, const char *addr, const char *tls_server
 	};
 
 	return nomad_open(&config, o->token ? options_origin(o, "NOMAD_TOKEN") : NULL, ret, e);
+}
+
+int read_vault(const struct machine *m, const char *path, cJSON **ret, struct err *e)
+{
+	const struct options *o = m->options;
+	AUTO(freep) char *agent = xasprintf("devpod-provider-nomad/%s", m->version);
+	struct vault_config config = {
+		.addr = o->vault_addr,
+		.token = o->vault_token,
+		.namespace_ = o->vault_namespace,
+		.cacert = o->vault_cacert,
+		.capath = o->vault_capath,
+		.client_cert = o->vault_client_cert,
+		.client_key = o->vault_client_key,
+		.tls_server_name = o->vault_tls_server_name,
+		.skip_verify = o->vault_skip_verify,
+		.user_agent = agent,
+	};
+
+	return vault_read_kv(&config, path, ret, e);
 }
 
 int machine_open(const struct options *o, const char *version, struct machine **ret, struct err *e)

@@ -25,6 +25,9 @@ struct machine {
 int connect_to(const struct machine *m, const char *addr, const char *tls_server_name, int64_t connect_ms,
 	       struct nomad **ret, struct err *e) MUST_CHECK;
 
+/** read_vault() - vault_read_kv() with what the options say; a token is there. */
+int read_vault(const struct machine *m, const char *path, cJSON **ret, struct err *e) MUST_CHECK;
+
 /* -- route.c -- */
 
 /** route_address() - the address of a node's own agent, for free(); NULL when commands do not go there

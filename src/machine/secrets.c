@@ -1,6 +1,5 @@
 #include "machine_private.h"
 #include "text.h"
-#include "vault.h"
 
 /*
  * What Vault says of a path only the client's own log tells; the task's event names the path alone, and Nomad
@@ -10,23 +9,10 @@
 static const char *cause(const struct machine *m, const char *path)
 {
 	const struct options *o = m->options;
-	AUTO(freep) char *agent = xasprintf("devpod-provider-nomad/%s", m->version);
 	AUTO(json_secret_freep) cJSON *fields = NULL;
 	AUTO(err_clear) struct err e = ERR_INIT;
-	const struct vault_config config = {
-		.addr = o->vault_addr,
-		.token = o->vault_token,
-		.namespace_ = o->vault_namespace,
-		.cacert = o->vault_cacert,
-		.capath = o->vault_capath,
-		.client_cert = o->vault_client_cert,
-		.client_key = o->vault_client_key,
-		.tls_server_name = o->vault_tls_server_name,
-		.skip_verify = o->vault_skip_verify,
-		.user_agent = agent,
-	};
 
-	if (o->vault_token && vault_read_kv(&config, path, &fields, &e) == 0)
+	if (o->vault_token && read_vault(m, path, &fields, &e) == 0)
 		return "permission denied: it is there for VAULT_TOKEN, but the role's policies do not let "
 		       "it be "
 		       "read";

@@ -3,7 +3,6 @@
 #include "machine_private.h"
 #include "platform.h"
 #include "text.h"
-#include "vault.h"
 #include "volume.h"
 
 #include <inttypes.h>
@@ -17,7 +16,6 @@
 static int read_secrets(struct machine *m, cJSON **ret, struct err *e)
 {
 	const struct options *o = m->options;
-	AUTO(freep) char *agent = xasprintf("devpod-provider-nomad/%s", m->version);
 	AUTO(json_secret_freep) cJSON *fields = NULL, *wanted = NULL;
 
 	if (!o->csi_vault_path)
@@ -28,19 +26,7 @@ static int read_secrets(struct machine *m, cJSON **ret, struct err *e)
 		return err_hint(
 			e, "set VAULT_TOKEN in the environment of devpod to a token that can read that path");
 	}
-	struct vault_config config = {
-		.addr = o->vault_addr,
-		.token = o->vault_token,
-		.namespace_ = o->vault_namespace,
-		.cacert = o->vault_cacert,
-		.capath = o->vault_capath,
-		.client_cert = o->vault_client_cert,
-		.client_key = o->vault_client_key,
-		.tls_server_name = o->vault_tls_server_name,
-		.skip_verify = o->vault_skip_verify,
-		.user_agent = agent,
-	};
-	if (vault_read_kv(&config, o->csi_vault_path, &fields, e) < 0)
+	if (read_vault(m, o->csi_vault_path, &fields, e) < 0)
 		return err_wrap(e, "NOMAD_CSI_VAULT_PATH");
 	if (text_eq(o->csi_vault_fields[0], "*")) {
 		*ret = TAKE(fields);
