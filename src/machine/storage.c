@@ -163,6 +163,22 @@ int storage_wait_usable(struct machine *m, const struct sight *s, struct err *e)
 	return hint_volume(m, e);
 }
 
+/* Asked for with its ID, it is changed. */
+static int change_host_volume(struct machine *m, const struct spec_request *rq, const cJSON *volume,
+			      struct err *e)
+{
+	AUTO(json_freep) cJSON *wanted = spec_volume(rq), *changed = NULL;
+	const char *id = json_str(volume, "ID"), *node = json_str(volume, "NodeID");
+
+	if (!id || !node)
+		return err_set(e, ERR_REMOTE, "Nomad names a volume without an ID and a node");
+	json_put_str(wanted, "ID", id);
+	json_put_str(wanted, "NodeID", node);
+	if (nomad_host_volume_create(m->nomad, wanted, &changed, e) < 0)
+		return hint_plugin(m, e);
+	return nomad_host_volume_wait_ready(m->nomad, id, READY_MS, e);
+}
+
 bool storage_may_be_made(const struct err *e)
 {
 	return e->kind == ERR_CONNECT || e->kind == ERR_TIMEOUT || e->kind == ERR_INTERRUPTED;
@@ -179,14 +195,28 @@ int storage_make(struct machine *m, const struct spec_request *rq, struct err *e
 
 int storage_grow(struct machine *m, const struct spec_request *rq, const cJSON *volume, struct err *e)
 {
+	bool csi = rq->storage == STORAGE_CSI;
+	AUTO(json_freep) cJSON *whole = NULL;
+	const char *asked = csi ? "RequestedCapacityMin" : "RequestedCapacityMinBytes";
 	int64_t wanted = m->options->disk_mb;
-	int64_t has = (int64_t)(json_u64(volume, "RequestedCapacityMin", 0) / (uint64_t)MB);
 
-	if (rq->storage != STORAGE_CSI || wanted <= has)
+	if (rq->storage == STORAGE_EPHEMERAL)
+		return 0;
+	if (!csi) { /* it was found in a list, which has no sizes */
+		AUTO(buf_clear) struct buf path = BUF_INIT;
+		const char *id = json_str(volume, "ID");
+
+		buf_puts(&path, "/v1/volume/host/");
+		text_url_escape(&path, id ? id : "");
+		if (nomad_get(m->nomad, buf_str(&path), &whole, e) < 0)
+			return hint_volume(m, e);
+	}
+	int64_t has = (int64_t)(json_u64(csi ? volume : whole, asked, 0) / (uint64_t)MB);
+	if (wanted <= has)
 		return 0;
 	log_info("expanding the volume devpod-%s from %" PRId64 " to %" PRId64 " MB", rq->machine_id, has,
 		 wanted);
-	if (make_csi(m, rq, e) == 0)
+	if ((csi ? make_csi(m, rq, e) : change_host_volume(m, rq, volume, e)) == 0)
 		return 0;
 	if (e->kind != ERR_REMOTE && e->kind != ERR_CONFLICT)
 		return err_wrap(e, "expand the volume devpod-%s", rq->machine_id);
