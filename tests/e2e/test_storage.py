@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from harness import IMAGE, Cluster, Done, Json, Machine, SimCluster, delete, foreign_job, sim_of, until
+from harness import Cluster, Json, Machine, SimCluster, delete, sim_of, until
+from sim.vault import Vault
 
 CSI = {"NOMAD_STORAGE_MODE": "persistent", "NOMAD_CSI_PARAMETERS_JSON": "{}"}
 HOST = {"NOMAD_STORAGE_MODE": "persistent", "NOMAD_STORAGE_TYPE": "host"}
@@ -304,6 +302,77 @@ def test_cannot_expand(sim: SimCluster) -> None:
     assert f"the volume {machine.volume} stays as it is: " in done.err
     assert "expand is not for this plugin" in done.err
     assert machine.status() == "Running"
+
+
+# -- the plugin's secrets
+
+KEYS = {"userID": "ceph-user", "userKey": "AQB+secret=="}
+
+
+@pytest.fixture
+def vault() -> Iterator[Vault]:
+    with Vault() as one:
+        one.mount("kv1", version=1)
+        for path in ("secret/ceph", "kv1/ceph"):
+            one.put(path, {**KEYS, "other": "not-for-the-plugin"})
+        one.add_token("reader", "secret/data/ceph", "kv1/ceph")
+        yield one
+
+
+def with_secrets(sim: SimCluster, vault: Vault, **more: str) -> Machine:
+    env = {"VAULT_ADDR": vault.url, "VAULT_TOKEN": "reader", "NOMAD_CSI_VAULT_PATH": "secret/data/ceph"}
+    return sim.machine(**{**CSI, **env, **more})
+
+
+PATHS = {"v2": "secret/data/ceph", "v2-short": "secret/ceph", "v1": "kv1/ceph"}
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
+@pytest.mark.parametrize("variable", ["VAULT_TOKEN", "DEVPOD_VAULT_TOKEN"])
+def test_secrets(sim: SimCluster, vault: Vault, path: str, variable: str) -> None:
+    """They reach the plugin at create and delete, and nothing else: no job, no message, no file."""
+    sim.set_plugin(secrets=KEYS)
+    token = {"VAULT_TOKEN": "", variable: "reader"}
+    machine = with_secrets(sim, vault, NOMAD_CSI_VAULT_PATH=path, DEVPOD_DEBUG="true", **token)
+    assert "ok: the plugin's secrets can be read from Vault\n" in machine.ok("init").err
+    said = [machine.ok(command) for command in ("create", "stop", "start")]
+    seen = json.dumps(sim.job(machine.name)) + machine.state.read_text()
+    said.append(machine.ok("delete"))
+    machine.nothing_left()
+    assert sim.volume_dirs() == []
+    for word in (*KEYS.values(), "not-for-the-plugin", "reader"):
+        assert word not in seen + "".join(done.out + done.err for done in said)
+
+
+REFUSALS = {
+    "no token": ({"VAULT_TOKEN": ""}, "VAULT_TOKEN is not set"),
+    "wrong token": ({"VAULT_TOKEN": "other"}, "permission denied"),
+    "no such field": ({"NOMAD_CSI_VAULT_FIELDS": "userID,nonesuch"}, "has no field 'nonesuch'"),
+    "no such secret": ({"NOMAD_CSI_VAULT_PATH": "kv1/nonesuch", "VAULT_TOKEN": "root"}, "kv1/nonesuch"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_secrets_that_cannot_be_read(sim: SimCluster, vault: Vault, case: str) -> None:
+    """Told before anything is made, init says the same."""
+    env, message = REFUSALS[case]
+    machine = with_secrets(sim, vault, **env)
+    for command in ("init", "create"):
+        error = machine.fails(command)
+        assert message in error and "\nhint: " in error, error
+    machine.nothing_left()
+    assert sim.volume_dirs() == []
+
+
+def test_delete_without_vault(sim: SimCluster, vault: Vault) -> None:
+    """Nomad has the secrets of the volume's creation: a lost token does not keep a machine from being deleted."""
+    sim.set_plugin(secrets=KEYS)
+    machine = with_secrets(sim, vault)
+    machine.ok("create")
+    done = machine.ok("delete", env={"VAULT_TOKEN": ""})
+    assert "the secrets that the volume was made with are used\n" in done.err
+    machine.nothing_left()
+    assert sim.volume_dirs() == []
 
 
 STEPS = ("create", "delete")
