@@ -56,6 +56,11 @@ static const struct {
 	{{"out of memory", ""}, "give it more memory: NOMAD_MEMORYMB", NOTHING, ""},
 };
 
+static const char *value_of(const struct options *o, size_t offset)
+{
+	return offset == NOTHING ? "" : *(char *const *)(const void *)((const char *)o + offset);
+}
+
 void reason_hint(const char *text, const struct options *o, struct err *e)
 {
 	if (strstr(text, "mount") && strstr(text, o->host_dir)) {
@@ -63,11 +68,9 @@ void reason_hint(const char *text, const struct options *o, struct err *e)
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(hints); i++) {
-		char *const *value = (char *const *)(const void *)((const char *)o + hints[i].value);
-
 		if (!strstr(text, hints[i].words[0]) || !strstr(text, hints[i].words[1]))
 			continue;
-		err_hint(e, "%s%s%s", hints[i].hint, hints[i].value == NOTHING ? "" : *value, hints[i].rest);
+		err_hint(e, "%s%s%s", hints[i].hint, value_of(o, hints[i].value), hints[i].rest);
 		return;
 	}
 }
