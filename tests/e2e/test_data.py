@@ -240,6 +240,21 @@ def test_create_finds_earlier_data(sim: SimCluster) -> None:
     machine.nothing_left()
 
 
+def test_directory_of_another_version(small: Machine) -> None:
+    """A newer layout is not touched; a directory of a version that wrote none is taken."""
+    small.ok("stop")
+    layout = small.dir / ".layout"
+    text = layout.read_text()
+    layout.write_text("layout 2\ndocker host\n")
+    error = small.fails("start")
+    assert f"machine: error: {small.dir} has layout 2, this provider knows 1: use the newer provider" in error
+    assert layout.read_text() == "layout 2\ndocker host\n"
+    (small.dir / "agent").mkdir()
+    layout.unlink()
+    small.ok("start")
+    assert layout.read_text().splitlines()[:2] == text.splitlines()[:2]
+
+
 # -- why it ended
 
 

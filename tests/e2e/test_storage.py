@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from harness import Cluster, Json, Machine, SimCluster, delete, sim_of, until
 from sim.vault import Vault
 
+MakeSim = Callable[..., SimCluster]
 CSI = {"NOMAD_STORAGE_MODE": "persistent", "NOMAD_CSI_PARAMETERS_JSON": "{}"}
 HOST = {"NOMAD_STORAGE_MODE": "persistent", "NOMAD_STORAGE_TYPE": "host"}
 WAYS_OUT = "hint: give the machine up, and make a new one: devpod delete, then devpod up\n"
@@ -250,6 +251,30 @@ def test_failed_delete_can_be_tried_again(small: Machine) -> None:
     small.ok("delete")
     small.nothing_left()
     assert not sim.backing(volume)
+
+
+def test_another_node(make_sim: MakeSim) -> None:
+    """A CSI volume moves with its machine; a host volume is where it is, and start says so."""
+    sim = make_sim(nodes=[{"name": n} for n in "ab"])
+    for env in (CSI, HOST):
+        machine = sim.machine(**env)
+        machine.ok("create")
+        write(machine, "kept")
+        first = sim.running(machine.name)["NodeName"]
+        machine.ok("stop")
+        sim.set_node(first, status="down")
+        if env is CSI:
+            machine.ok("start")
+            assert sim.running(machine.name)["NodeName"] != first
+        else:
+            assert f"the machine's data are on node {first} ({machine.dir}), which is down\n" in machine.fails("start")
+            sim.set_node(first, status="ready")
+            machine.ok("start")
+        assert read(machine) == "kept"
+        sim.set_node(first, status="ready")
+        machine.ok("delete")
+        machine.nothing_left()
+    assert sim.volume_dirs() == []
 
 
 def test_delete_while_claimed(sim: SimCluster) -> None:
