@@ -71,9 +71,9 @@ def test_too_much_memory(machine: Machine) -> None:
 
 
 REFUSED = {
-    ("NOMAD_NODE_POOL", "nope"): '* job "{}" is in nonexistent node pool "nope"',
-    ("NOMAD_NAMESPACE", "nope"): '* job "{}" is in nonexistent namespace "nope"',
-    ("NOMAD_PRIORITY", "101"): "* job priority must be between [1, 100]",
+    ("NOMAD_NODE_POOL", "nope"): 'job "{}" is in nonexistent node pool "nope"',
+    ("NOMAD_NAMESPACE", "nope"): 'job "{}" is in nonexistent namespace "nope"',
+    ("NOMAD_PRIORITY", "101"): "job priority must be between [1, 100]",
 }
 
 
@@ -82,7 +82,7 @@ def test_refused_by_the_server(cluster: Cluster) -> None:
         machine = cluster.machine()
         error = machine.fails("create", env={option: value})
         assert lines(error)[0] == (
-            f"create machine '{machine.name}': PUT /v1/jobs: HTTP 500: 1 error occurred:  {reason.format(machine.name)}"
+            f"create machine '{machine.name}': PUT /v1/jobs: HTTP 500: {reason.format(machine.name)}"
         )
         machine.nothing_left()
 

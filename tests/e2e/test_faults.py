@@ -190,7 +190,8 @@ def test_docker_refuses(sim: SimCluster) -> None:
     error = machine.fails("stop")
     assert error.startswith(
         f"stop machine '{machine.name}': the machine is stopped, its devcontainers may still run: task 'stopped' on "
-        "node node-0 ended with exit code 1; its last lines:\n  | machine: error: docker on this client does not tell "
+        "node node-0 ended with exit code 1; its last lines:\n  | curl: (7) refused\n"
+        "  | machine: error: docker on this client does not tell its containers\n"
     )
     assert error.endswith("\nhint: look at the containers on node node-0: docker ps\n")
     error = machine.fails("delete")

@@ -123,7 +123,7 @@ def test_namespace_unknown(cluster: Cluster) -> None:
             "NOMAD_PRIORITY",
             "101",
             "POST /v1/job/devpod-init-check/plan: HTTP 500: "
-            "1 error occurred:  * job priority must be between [1, 100]\n",
+            "job priority must be between [1, 100]\n",
             id="priority",
         ),
     ],

@@ -280,13 +280,15 @@ class TaskRunner:
     def _docker_env(self, machine_dir: str) -> dict[str, str]:
         """The node's socket where the task mounts it; otherwise none, and the stand-in dockerd makes one."""
         clients = self.runner.clients
-        if any(b.startswith("/var/run/docker.sock:") for b in self.task["Config"].get("volumes") or []):
-            return {"DOCKER_HOST": f"unix://{clients.docker_of(self.runner.alloc.node).path}"}
         root = self.dir / "root"
         (root / "var/log").mkdir(parents=True, exist_ok=True)
+        # this computer may be a container itself: what a machine's script does to its own container is not for it
+        test = {"DEVPOD_TEST_ROOT": str(root)}
+        if any(b.startswith("/var/run/docker.sock:") for b in self.task["Config"].get("volumes") or []):
+            return {**test, "DOCKER_HOST": f"unix://{clients.docker_of(self.runner.alloc.node).path}"}
         return {
+            **test,
             "DOCKER_HOST": f"unix://{root}/docker.sock",
-            "DEVPOD_TEST_ROOT": str(root),
             "NOMAD_SIM_DOCKERD": str(clients.inner_docker(machine_dir).path),
         }
 
