@@ -245,11 +245,14 @@ def test_docker_driver_refusals(nomad: Http, sim: Sim) -> None:
     assert 'No argument or block type is named "nonsense"' in text[2]
 
 
+SOCKET = "/var/run/docker.sock:/var/run/docker.sock"
+
+
 def test_environment_templates_and_stand_ins(sim: Sim, nomad: Http, tmp_path: Path) -> None:
     source = tmp_path / "made"
     spec = job(
         script='cat "$NOMAD_TASK_DIR/x"; echo "$FOO $NOMAD_META_START $NOMAD_JOB_ID"; apt-get install curl; env',
-        config={"volumes": [f"{source}:/made", "/etc/no-such-dir-of-sim:/x:ro"]},
+        config={"volumes": [f"{source}:/made", "/etc/no-such-dir-of-sim:/x:ro", SOCKET]},
     )
     spec["TaskGroups"][0]["Tasks"][0].update(
         Templates=[{"EmbeddedTmpl": "hello\n", "DestPath": "local/x"}],
