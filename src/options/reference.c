@@ -77,7 +77,8 @@ static const char *yaml_type(const struct option_row *row)
 	case OPTION_INTEGER:
 		return "number";
 	case OPTION_DURATION:
-		return "duration";
+		/* DevPod takes no empty duration: one that is off by default could not be turned off again */
+		return row->initial ? "duration" : "string";
 	case OPTION_BOOLEAN:
 	case OPTION_FLAG:
 		return "boolean";

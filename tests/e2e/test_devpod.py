@@ -1,152 +1,117 @@
-"""The real DevPod with the real Nomad: up, ssh, stop, up, delete, with each DevPod of DPN_DEVPOD."""
+"""The real DevPod with the real Nomad, each DevPod of DPN_DEVPOD in each mode: up, ssh, stops of all kinds, up, delete."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import IMAGE, LIMIT, Machine, NomadCluster, until
+from devpod import SLOTS, DevPod, Image, Workspace, executable
+from harness import NomadCluster, delete, until
 from release import Release, copy_project
 
-UP_LIMIT = 300.0
-SLOTS = ("first", "second")
+pytestmark = [pytest.mark.nomad, pytest.mark.devpod]
+
+MODES = {
+    "host": {},
+    "dind": {"NOMAD_DOCKER_MODE": "dind"},
+    "csi": {"NOMAD_STORAGE_MODE": "persistent", "NOMAD_CSI_PARAMETERS_JSON": "{}"},
+    "volume": {"NOMAD_STORAGE_MODE": "persistent", "NOMAD_STORAGE_TYPE": "host"},
+}
 
 
-def executable(slot: str) -> Path:
-    """The DevPod in this place of DPN_DEVPOD (a list with colons; without it, devpod on PATH)."""
-    named = os.environ.get("DPN_DEVPOD", "") or shutil.which("devpod") or ""
-    paths = [p for p in named.split(":") if p]
-    at = SLOTS.index(slot)
-    if at >= len(paths):
-        pytest.skip(f"there is no {slot} DevPod: DPN_DEVPOD names {len(paths)}")
-    if not os.access(paths[at], os.X_OK):
-        pytest.fail(f"DPN_DEVPOD: {paths[at]} is no program")
-    return Path(paths[at])
-
-
-class DevPod:
-    """One DevPod with a home of its own, and an image that holds its agent, so that nothing is downloaded."""
-
-    def __init__(self, path: Path, tmp: Path) -> None:
-        self.path = path
-        self.tmp = tmp
-        self.tag = f"e2e-devpod-{hashlib.sha256(str(path).encode()).hexdigest()[:12]}:1"
-        self.env = {
-            **{k: v for k, v in os.environ.items() if k == "PATH" or k.startswith("NOMAD_")},
-            "HOME": str(tmp),
-            "DEVPOD_HOME": str(tmp / "devpod"),
-            "DEVPOD_DISABLE_TELEMETRY": "true",
-        }
-
-    def run(self, *args: str, timeout: float = UP_LIMIT) -> str:
-        """Its stdout; exit code 0 is checked."""
-        done = subprocess.run(
-            [self.path, *args],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert done.returncode == 0, f"devpod {' '.join(args)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def build_image(self) -> None:
-        context = self.tmp / "image"
-        context.mkdir()
-        os.link(self.path, context / "devpod") if self._linkable(context) else shutil.copy(
-            self.path, context / "devpod"
-        )
-        (context / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY devpod /usr/local/bin/devpod\n")
-        subprocess.run(
-            ["docker", "build", "--quiet", f"--tag={self.tag}", str(context)],
-            env={**os.environ, "DOCKER_BUILDKIT": "0"},
-            check=True,
-            capture_output=True,
-            timeout=UP_LIMIT,
-        )
-
-    def remove_image(self) -> None:
-        subprocess.run(["docker", "rmi", "--force", self.tag], capture_output=True, check=False, timeout=LIMIT)
-
-    def _linkable(self, context: Path) -> bool:
-        return self.path.stat().st_dev == context.stat().st_dev
-
-
-@pytest.fixture
-def release(tmp_path: Path) -> Release:
-    made = copy_project(tmp_path / "project")
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    made = copy_project(tmp_path_factory.mktemp("release") / "project")
     done = made.build("--dev", RELEASE_VERSION="0.0.1-dev")
     assert done.returncode == 0, done.stderr
     return made
 
 
-@pytest.fixture(params=SLOTS)
-def devpod(request: pytest.FixtureRequest, nomad: NomadCluster, tmp_path: Path) -> Iterator[DevPod]:
-    one = DevPod(executable(request.param), tmp_path)
-    one.build_image()
+@pytest.fixture(scope="module", params=SLOTS)
+def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    made = Image(executable(request.param), tmp_path_factory.mktemp("image") / "context")
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def devpod(image: Image, nomad: NomadCluster, release: Release, tmp_path: Path) -> Iterator[DevPod]:
+    one = DevPod(image.devpod, tmp_path)
+    one.run("provider", "add", "--name", "nomad", "--use", str(release.yaml))
     yield one
-    one.remove_image()
     # a test that failed: the provider's own delete is what may be broken, so NomadCluster.close() does the rest
-    for folder in (tmp_path / "devpod").glob("contexts/*/machines/*"):
+    for folder in one.machines():
         nomad.machine(folder.name)
 
 
-@pytest.mark.nomad
-@pytest.mark.devpod
-def test_up_ssh_stop_up_delete(devpod: DevPod, nomad: NomadCluster, release: Release, tmp_path: Path) -> None:
-    devpod.run("provider", "add", "--name", "nomad", "--use", str(release.yaml))
+@pytest.fixture
+def make_workspace(devpod: DevPod, nomad: NomadCluster, image: Image) -> Callable[[str], Workspace]:
+    return lambda mode: Workspace(devpod, nomad, image, f"e2e-{mode}", MODES[mode])
 
-    folder = tmp_path / "e2e-ws"
-    (folder / ".devcontainer").mkdir(parents=True)
-    (folder / ".devcontainer" / "devcontainer.json").write_text(json.dumps({"image": devpod.tag}))
-    (folder / "README").write_text("uploaded\n")
-    options = {"NOMAD_IMAGE": devpod.tag, "AGENT_PATH": "/usr/local/bin/devpod"}
-    given = [f"--provider-option={k}={v}" for k, v in options.items()]
-    name = folder.name
 
-    def ssh(command: str) -> str:
-        return devpod.run("ssh", name, "--command", command)
+def by_devpod(workspace: Workspace) -> None:
+    workspace.devpod.run("stop", workspace.name)
 
-    devpod.run("up", str(folder), "--provider", "nomad", "--ide", "none", *given)
-    (machine,) = [
-        Machine(nomad, nomad.provider, p.name, p) for p in (tmp_path / "devpod").glob("contexts/*/machines/*")
-    ]
-    nomad.machines.append(machine)
-    assert ssh("cat README").endswith("uploaded\n")
-    ssh("echo kept >file && echo root >/root/file")
-    boxes = devcontainers(nomad, machine)
+
+def by_nomad(workspace: Workspace) -> None:
+    """nomad job stop, and the dead job is collected."""
+    delete(f"{workspace.nomad.url}/v1/job/{workspace.machine.name}")
+    workspace.nomad.wait_quiet(workspace.machine.name)
+    workspace.nomad.gc()
+    until(lambda: workspace.nomad.job(workspace.machine.name) is None)
+
+
+def by_inactivity(workspace: Workspace) -> None:
+    """DevPod's agent takes the timeout from the last up."""
+    workspace.up(INACTIVITY_TIMEOUT="2s")
+    workspace.nomad.wait_alloc(workspace.machine.name, "complete")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_whole_life(make_workspace: Callable[[str], Workspace], mode: str) -> None:
+    """What was written is there after each stop, in the same devcontainer; after delete nothing is left."""
+    workspace = make_workspace(mode)
+    workspace.configure({"image": workspace.image})
+    workspace.create()
+    machine, nomad = workspace.machine, workspace.nomad
+    assert workspace.ssh("cat README")[-1:] == ["uploaded"]
+    workspace.ssh("echo kept >file && echo root >/root/file && echo volume >/volume/file")
+    boxes = workspace.devcontainers()
     assert list(boxes.values()) == ["running"]
+    (box,) = boxes
+    anonymous = workspace.docker("volume ls -q").split()
+    volume = nomad.volume(machine.volume)
+    assert (volume is not None) == (mode in ("csi", "volume"))
 
-    devpod.run("stop", name)
-    assert machine.status() == "Stopped"
-    assert devcontainers(nomad, machine) == dict.fromkeys(boxes, "exited")
+    for stop in (by_devpod, by_nomad, by_inactivity):
+        stop(workspace)
+        assert machine.status() == "Stopped"
+        assert workspace.inside or workspace.devcontainers() == {box: "exited"}
+        workspace.up(INACTIVITY_TIMEOUT="")  # off again
+        assert machine.status() == "Running"
+        kept = workspace.ssh("cat file /root/file /volume/file README")
+        assert kept[-4:] == ["kept", "root", "volume", "uploaded"], stop
+        assert workspace.devcontainers() == boxes, stop
 
-    devpod.run("up", name, "--ide", "none")
+    workspace.devpod.run("delete", workspace.name)
+    machine.nothing_left()
+    assert nomad.container_state(box) == ""
+    assert not set(anonymous) & set(nomad.docker("volume", "ls", "-q").split())
+    assert volume is None or not nomad.backing(volume)
+    assert workspace.name not in workspace.devpod.run("list", "--output", "json")
+
+
+def test_no_inactivity_timeout(make_workspace: Callable[[str], Workspace]) -> None:
+    """DevPod's agent has a timeout of its own then, 20 minutes; the machine runs on."""
+    workspace = make_workspace("host")
+    workspace.configure({"image": workspace.image})
+    workspace.create()
+    machine = workspace.machine
+    agent = machine.dir / "agent"
+    (used,) = agent.glob("**/workspaces/*/workspace.json")
+    os.utime(used, (0, 0))
+    until(lambda: any("ran command" in log.read_text() for log in agent.glob("**/agent-daemon.log")))
     assert machine.status() == "Running"
-    assert ssh("cat file /root/file README").splitlines()[-3:] == ["kept", "root", "uploaded"]
-    assert devcontainers(nomad, machine) == boxes
-
-    devpod.run("delete", name)
-    for job in (machine.name, machine.cleanup):
-        assert nomad.http("GET", f"/v1/job/{job}")[0] == 404
-        nomad.wait_quiet(job)
-    until(lambda: not nomad.containers(machine.dir), LIMIT)
-    assert [b for b in boxes if nomad.container_state(b)] == []
-    assert not machine.dir.exists()
-    assert "e2e-ws" not in devpod.run("list", "--output", "json")
-
-
-def devcontainers(nomad: NomadCluster, machine: Machine) -> dict[str, str]:
-    """Those of the machine that are not Nomad's own."""
-    label = "com.hashicorp.nomad.alloc_id"
-    own = nomad.docker("ps", "-aq", "--no-trunc", f"--filter=label={label}").split()
-    return {i: s for i, s in nomad.containers(machine.dir).items() if i not in own}
