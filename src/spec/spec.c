@@ -143,6 +143,17 @@ static void add_log_limit(cJSON *task)
 	json_put_int(limit, "MaxFileSizeMB", LOG_FILE_MB);
 }
 
+/* docker:dind and its kind declare a volume where docker's data are by default. Nothing uses it here, docker
+ * makes one for each container all the same, and Nomad leaves it on the client when it removes the container.
+ */
+static void cover_image_volume(cJSON *config)
+{
+	cJSON *mount = json_push(json_put(config, "mount", json_array()), json_object());
+
+	json_put_str(mount, "type", "tmpfs");
+	json_put_str(mount, "target", "/var/lib/docker");
+}
+
 /* @dir: of the node, at the same path in the task, because its dockerd resolves the devcontainers' bind
  * mounts on the host; NULL where the data are on a volume. */
 static struct script script_task(cJSON *tasks, const struct spec_request *rq, const char *name,
@@ -165,6 +176,8 @@ static struct script script_task(cJSON *tasks, const struct spec_request *rq, co
 	volumes = json_put(config, "volumes", json_array());
 	if (rq->docker == DOCKER_HOST)
 		json_push_str(volumes, DOCKER_SOCK ":" DOCKER_SOCK);
+	else
+		cover_image_volume(config);
 	if (dir) {
 		AUTO(freep) char *same = xasprintf("%s:%s", dir, dir);
 		json_push_str(volumes, same);

@@ -65,8 +65,9 @@ def by_nomad(workspace: Workspace) -> None:
 
 
 def by_inactivity(workspace: Workspace) -> None:
-    """DevPod's agent takes the timeout from the last up."""
-    workspace.up(INACTIVITY_TIMEOUT="2s")
+    """Nobody has used it since 1970."""
+    used = "$DEVPOD_MACHINE_DIR/agent/data/*/*/workspaces/*/workspace.json"
+    assert workspace.machine.command(f"touch -d @0 {used}").code == 0
     workspace.nomad.wait_alloc(workspace.machine.name, "complete")
 
 
@@ -74,6 +75,7 @@ def by_inactivity(workspace: Workspace) -> None:
 def test_whole_life(make_workspace: Callable[[str], Workspace], mode: str) -> None:
     """What was written is there after each stop, in the same devcontainer; after delete nothing is left."""
     workspace = make_workspace(mode)
+    workspace.options["INACTIVITY_TIMEOUT"] = "1h"
     workspace.configure({"image": workspace.image})
     workspace.create()
     machine, nomad = workspace.machine, workspace.nomad
@@ -90,7 +92,7 @@ def test_whole_life(make_workspace: Callable[[str], Workspace], mode: str) -> No
         stop(workspace)
         assert machine.status() == "Stopped"
         assert workspace.inside or workspace.devcontainers() == {box: "exited"}
-        workspace.up(INACTIVITY_TIMEOUT="")  # off again
+        workspace.up()
         assert machine.status() == "Running"
         kept = workspace.ssh("cat file /root/file /volume/file README")
         assert kept[-4:] == ["kept", "root", "volume", "uploaded"], stop
@@ -104,14 +106,21 @@ def test_whole_life(make_workspace: Callable[[str], Workspace], mode: str) -> No
     assert workspace.name not in workspace.devpod.run("list", "--output", "json")
 
 
-def test_no_inactivity_timeout(make_workspace: Callable[[str], Workspace]) -> None:
-    """DevPod's agent has a timeout of its own then, 20 minutes; the machine runs on."""
+def test_inactivity_timeout(make_workspace: Callable[[str], Workspace]) -> None:
+    """Without it DevPod's agent takes 20 minutes, and the machine runs on. A short one stops it, and up brings it back."""
     workspace = make_workspace("host")
     workspace.configure({"image": workspace.image})
     workspace.create()
-    machine = workspace.machine
+    machine, nomad = workspace.machine, workspace.nomad
     agent = machine.dir / "agent"
     (used,) = agent.glob("**/workspaces/*/workspace.json")
     os.utime(used, (0, 0))
     until(lambda: any("ran command" in log.read_text() for log in agent.glob("**/agent-daemon.log")))
     assert machine.status() == "Running"
+
+    workspace.up(INACTIVITY_TIMEOUT="10s")
+    nomad.wait_alloc(machine.name, "complete")
+    assert machine.status() == "Stopped"
+    workspace.up(INACTIVITY_TIMEOUT="")
+    assert machine.status() == "Running"
+    assert workspace.ssh("cat README")[-1:] == ["uploaded"]
