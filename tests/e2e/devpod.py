@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import secrets
 import shutil
 import ssl
 import subprocess
@@ -39,8 +39,8 @@ class Image:
 
     def __init__(self, devpod: Path, context: Path) -> None:
         self.devpod = devpod
-        self.machine = f"e2e-devpod-{hashlib.sha256(str(devpod).encode()).hexdigest()[:12]}:1"
-        self.dev = self.machine.replace(":1", ":dev")
+        self.machine = f"e2e-devpod-machine:{secrets.token_hex(6)}"
+        self.dev = self.machine.replace("-machine:", "-dev:")
         self.pushed = ""
         context.mkdir()
         lines = [f"FROM {IMAGE}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,6 +105,57 @@ def test_whole_life(make_workspace: Callable[[str], Workspace], mode: str) -> No
     assert not set(anonymous) & set(nomad.docker("volume", "ls", "-q").split())
     assert volume is None or not nomad.backing(volume)
     assert workspace.name not in workspace.devpod.run("list", "--output", "json")
+
+
+COMPOSE_FILE = """
+services:
+  app:
+    image: {image}
+    command: sleep infinity
+    init: true
+    volumes: [named:/named, /anonymous, ..:/workspaces/e2e]
+  database:
+    image: {image}
+    command: sleep infinity
+    init: true
+    volumes: [/anonymous]
+volumes:
+  named:
+"""
+
+
+def test_compose(make_workspace: Callable[[str], Workspace], nomad: NomadCluster) -> None:
+    """Two services, their network, a named volume and anonymous ones, in the client's docker: delete leaves nothing."""
+    if not shutil.which("docker-compose"):
+        pytest.skip("no docker-compose on PATH: none for the machine")
+    workspace = make_workspace("host")
+    compose = {"dockerComposeFile": "compose.yml", "service": "app", "workspaceFolder": "/workspaces/e2e"}
+    workspace.configure(compose)
+    (workspace.folder / ".devcontainer" / "compose.yml").write_text(COMPOSE_FILE.format(image=workspace.image))
+    workspace.create()
+    workspace.ssh("echo named >/named/file && echo root >/root/file")
+    (box, *_) = workspace.devcontainers()
+    project = nomad.docker("inspect", box, "--format", '{{index .Config.Labels "com.docker.compose.project"}}').strip()
+    label = f"--filter=label=com.docker.compose.project={project}"
+    boxes = set(nomad.docker("ps", "-aq", "--no-trunc", label).split())
+    assert len(boxes) == 2
+    mounts = "{{range .Mounts}}{{.Name}} {{end}}"
+    volumes = set(nomad.docker("inspect", *boxes, "--format", mounts).split())
+    assert len(volumes) == 5  # /anonymous and the image's /volume in both, /named
+    networks = nomad.docker("network", "ls", "-q", label).split()
+    assert len(networks) == 1
+
+    workspace.devpod.run("stop", workspace.name)
+    assert {nomad.container_state(b) for b in boxes} == {"exited"}
+    workspace.up()
+    assert workspace.ssh("cat /named/file /root/file")[-2:] == ["named", "root"]
+    assert {nomad.container_state(b) for b in boxes} == {"running"}
+
+    workspace.devpod.run("delete", workspace.name)
+    workspace.machine.nothing_left()
+    assert {nomad.container_state(b) for b in boxes} == {""}
+    assert not volumes & set(nomad.docker("volume", "ls", "-q").split())
+    assert not nomad.docker("network", "ls", "-q", label).split()
 
 
 def test_inactivity_timeout(make_workspace: Callable[[str], Workspace]) -> None:
