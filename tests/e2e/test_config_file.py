@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from devpod import AGENT, DevPod, Image
 from harness import PROJECT, Cluster, Machine, NomadCluster, Provider, SimCluster
-from release import Release
-from test_devpod import DevPod, devpod, release  # noqa: F401 the fixtures
+from test_devpod import devpod, image, release  # noqa: F401 the fixtures
 
 NAME = ".devpod/nomad.yaml"
 DOCS = (PROJECT / "docs" / "config-file.md").read_text()
@@ -146,16 +146,15 @@ def test_yaml_of_the_docs(sim: SimCluster, tmp_path: Path) -> None:
 def test_commands_of_the_docs(
     devpod: DevPod,  # noqa: F811
     nomad: NomadCluster,
-    release: Release,  # noqa: F811
+    image: Image,  # noqa: F811
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As they stand there, in the folder; and again from another directory."""
     folder = tmp_path / "e2e-file"
     (folder / ".devcontainer").mkdir(parents=True)
-    (folder / ".devcontainer" / "devcontainer.json").write_text(json.dumps({"image": devpod.tag}))
-    devpod.run("provider", "add", "--name", "nomad", "--use", str(release.yaml))
-    options = {"NOMAD_IMAGE": devpod.tag, "AGENT_PATH": "/usr/local/bin/devpod"}
+    (folder / ".devcontainer" / "devcontainer.json").write_text(json.dumps({"image": image.machine}))
+    options = {"NOMAD_IMAGE": image.machine, "AGENT_PATH": AGENT}
     more = ["--provider", "nomad", "--ide", "none", *(f"--provider-option={k}={v}" for k, v in options.items())]
     monkeypatch.chdir(folder)
     (tmp_path / "elsewhere").mkdir()
