@@ -234,17 +234,20 @@ static void tell_last_end(struct machine *m, const struct sight *s)
 	const cJSON *task = task_state(s->newest, SPEC_TASK);
 	const char *client = json_str(s->newest, "ClientStatus");
 	const char *node = json_str(s->newest, "NodeName");
+	const char *wanted = json_str(s->newest, "DesiredStatus");
+	AUTO(freep) char *clean = text_cleaned(json_str(s->newest, "DesiredDescription"), 300);
 
 	if (!s->newest || json_is_true(s->job, "Stop"))
 		return;
-	if (text_eq(json_str(s->newest, "DesiredStatus"), "evict")) {
-		AUTO(freep) char *clean = text_cleaned(json_str(s->newest, "DesiredDescription"), 300);
+	if (text_eq(wanted, "evict")) {
 		log_info("the machine had to make room on node %s: %s", node ? node : "?", clean);
 	} else if (text_eq(client, "lost") || text_eq(client, "unknown")) {
 		log_info("the machine ended when its node %s went away", node ? node : "?");
 	} else if (json_is_true(task, "Failed")) {
 		alloc_failure(m, s->newest, SPEC_TASK, &why);
 		log_info("the machine ended: %s", why.msg);
+	} else if (text_eq(wanted, "stop")) { /* a drain, or `nomad alloc stop` */
+		log_info("the machine was stopped on node %s: %s", node ? node : "?", clean);
 	} else if (text_eq(json_str(task, "State"), "dead")) {
 		log_info("the machine had stopped by itself");
 	}

@@ -157,7 +157,8 @@ def test_drain(clients: list[ClientAgent], nomad: NomadCluster, mode: str) -> No
     assert f"are on node {client.name} ({machine.dir}), which takes no jobs now\nhint: " in machine.fails("start")
     client.eligible()
     assert machine.status() == "Stopped"
-    machine.ok("start")
+    told = machine.ok("start").err
+    assert f"the machine was stopped on node {client.name}: alloc is being migrated\n" in told
     assert machine.status() == "Running"
     assert nomad.container_state(box)
     assert len([a for a in nomad.allocs(machine.name) if a["ClientStatus"] == "running"]) == 1
