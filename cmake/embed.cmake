@@ -14,4 +14,4 @@ endfunction()
 
 # The machine's script. Functions first; the last file calls them.
 set(DPN_MACHINE_SCRIPT src/spec/machine_base.sh src/spec/machine_docker.sh src/spec/machine_layout.sh
-  src/spec/machine_install.sh src/spec/machine_dind.sh src/spec/machine_retire.sh src/spec/machine.sh)
+  src/spec/machine_install.sh src/spec/machine_trust.sh src/spec/machine_dind.sh src/spec/machine_retire.sh src/spec/machine.sh)

@@ -10,29 +10,6 @@
 # stand before an opening brace in any of them (a test looks). POSIX sh; dash, busybox and bash run it.
 # shellcheck disable=SC2154 # the variables: machine_base.sh
 
-trust_certificates() {
-	certificate=/usr/local/share/ca-certificates/registry.cluster.crt
-	if [ -d "$certificate" ]; then
-		say "warning: the client has no file $certificate, docker made a directory of it: the registry's certificate is not trusted"
-	fi
-	if ! have update-ca-certificates || ! [ -f "$certificate" ]; then
-		return 0
-	fi
-	# It takes half a second. In a container of its own, whose bundle nobody else reads, the certificate is trusted at once
-	# and the rest, which writes the bundle anew with it, need not be waited for.
-	bundle=/etc/ssl/certs/ca-certificates.crt
-	if in_container && [ -s "$bundle" ]; then
-		cat "$certificate" >>"$bundle"
-		update_certificates &
-	else
-		attended update_certificates
-	fi
-}
-
-update_certificates() {
-	update-ca-certificates >/dev/null 2>&1 || say "warning: update-ca-certificates failed"
-}
-
 run() {
 	trap 'exit 0' TERM INT
 	trap : HUP # a secret has changed, with VAULT_CHANGE_MODE=signal

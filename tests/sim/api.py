@@ -472,6 +472,7 @@ class Api:
         validate_job(job, self.store.namespaces, self.store.pools)
         self._allow(request, "submit-job", "register-job", namespace=namespace)
         self.acl.check_volumes(self._token(request), job)
+        self._check_vault(job)
         store = self.store
         old = store.job(namespace, job["ID"])
         if body.get("EnforceIndex"):
@@ -501,6 +502,11 @@ class Api:
             index=index,
         )
         return self._write(request, ev, index)
+
+    def _check_vault(self, job: Json) -> None:
+        tasks = [t for g in job["TaskGroups"] for t in g["Tasks"]]
+        if self.cluster.clients.config.vault is None and any(t["Vault"] for t in tasks):
+            raise NomadError(500, 'Vault "default" not enabled but used in the job')
 
     def _write(self, request: web.Request, ev: Json, job_index: int) -> web.Response:
         at = ev["CreateIndex"]

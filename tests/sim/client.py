@@ -18,12 +18,15 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import process
+from . import process, templates
 from .docker import FakeDocker
 from .state import SECOND, Alloc, Json, Node, Store, go_duration, now_ns, rfc3339
 from .volumes import ClaimBusy, ClaimError, Mounts, Volumes
+
+if TYPE_CHECKING:
+    from .vault import Vault
 
 DOCKERD = """#!/bin/sh
 # the data root is the simulator's business; the socket shows while this runs
@@ -181,6 +184,10 @@ class ClientConfig:
     0.25 s and 0.45 s after the stop (measured)."""
     claim_retry: float = 0.05
     """The first wait for a volume that has no free claim, then doubled; the real clients wait 2 s, 4 s… a minute."""
+    vault: Vault | None = None
+    """The Vault that servers and clients know, and that lets tasks in."""
+    template_retry: float = 0.05
+    """How often a secret is read; the real clients wait for its lease's end, minutes without one."""
 
 
 class TaskRunner:
@@ -211,6 +218,8 @@ class TaskRunner:
         self._restarting = False
         self._wake = asyncio.Event()
         self._attempts = 0
+        self._variables: dict[str, str] = {}  # of the templates, as the running task got them
+        self._rendered: dict[str, str] = {}
         self.event("Received", "Task received by client")
 
     # -- events and states
@@ -267,6 +276,7 @@ class TaskRunner:
         for key, value in meta.items():
             clean = re.sub(r"[^A-Za-z0-9_.]", "_", key)
             env[f"NOMAD_META_{clean}"] = env[f"NOMAD_META_{clean.upper()}"] = str(value)
+        env.update(self._variables)
         for key, value in (self.task["Env"] or {}).items():
             env[key] = self._interpolate(value, env, meta)
         path = env.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -311,20 +321,93 @@ class TaskRunner:
 
     # -- starting
 
-    def _templates(self) -> None:
-        """EmbeddedTmpl is written as given; a template whose braces do not close fails as measured."""
+    def _log_in(self) -> None:
+        """vault_hook: the task's identity becomes a token before any template (the refusal's events are measured)."""
+        block, vault = self.task["Vault"], self.runner.clients.config.vault
+        if not block or not vault:
+            return
+        try:
+            vault.login(block["Role"])
+        except templates.LoginRefused as exc:
+            text = f"failed to derive Vault token for identity vault_default: failed to login with JWT: {exc}"
+            self._kill_failed(f"Vault: failed to derive vault token: {text}")
+            self.event("Task hook failed", f"vault: {text}", {"message": f"vault: {text}"}, Message=f"vault: {text}")
+            raise
+
+    def _kill_failed(self, text: str) -> None:
+        self.event("Killing", text, {"fails_task": "true"}, FailsTask=True)
+        self.state["Failed"] = True
+        self.killed = True
+
+    def _render(self) -> list[Json]:
+        """Write what has changed, all or nothing, and return those templates; Missing tells of all paths."""
+        texts, missing = [], []
         for template in self.task["Templates"] or []:
-            text = template["EmbeddedTmpl"]
-            if text.count(template["LeftDelim"]) != text.count(template["RightDelim"]):
-                reason = "Template failed: (dynamic): parse: template: :1: unclosed action"
-                raise ConfigError(reason)
-            dest = re.sub(r"^/?(local|secrets)/", r"\1/", self._interpolate(template["DestPath"], {}, {}))
-            path = (self.dir / dest.lstrip("/")).resolve()
-            if not path.is_relative_to(self.dir.resolve()):
-                raise ConfigError("Template failed: template destination path escapes the alloc directory")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            path.chmod(int(template["Perms"] or "0644", 8))
+            try:
+                texts.append((template, self._text(template)))
+            except templates.Missing as exc:
+                missing.append(str(exc))
+        if missing:
+            raise templates.Missing(", ".join(dict.fromkeys(missing)))
+        return [template for template, text in texts if self._write(template, text)]
+
+    async def _templates(self) -> None:
+        """A task waits, pending, until its secrets are there (measured)."""
+        told = ""
+        while not self.killed:
+            try:
+                self._render()
+                return
+            except templates.Missing as exc:
+                if told != str(exc):
+                    told = str(exc)
+                    self.event("Template", f"Missing: {told}")
+                await self._pause(self.runner.clients.config.template_retry)
+
+    async def _renew(self) -> None:
+        """While the task runs: each template's change mode, once for those that changed together."""
+        while self.running:
+            await asyncio.sleep(self.runner.clients.config.template_retry)
+            try:
+                changed = self._render()
+            except templates.Missing:
+                continue
+            modes = {template["ChangeMode"] for template in changed}
+            if "restart" in modes and self.running:
+                self.restart("Template with change_mode restart re-rendered")
+            elif "signal" in modes and self.running:
+                number = next(t["ChangeSignal"] for t in changed if t["ChangeMode"] == "signal")
+                self.event("Signaling", "Template re-rendered", TaskSignal=number)
+                self.signal(getattr(signal, number))
+
+    def _text(self, template: Json) -> str:
+        """Ours is rendered, any other is written as given; one whose braces do not close fails as measured."""
+        text: str = template["EmbeddedTmpl"]
+        ours, vault = templates.parse(text), self.runner.clients.config.vault
+        if ours and vault:
+            block = self.task["Vault"]
+            try:
+                return ours.render(lambda path: vault.fields(block["Role"], path, block.get("Namespace") or ""))
+            except templates.Failed as exc:
+                raise ConfigError(str(exc)) from None
+        if text.count(template["LeftDelim"]) != text.count(template["RightDelim"]):
+            raise ConfigError("Template failed: (dynamic): parse: template: :1: unclosed action")
+        return text
+
+    def _write(self, template: Json, text: str) -> bool:
+        """False: that is what the file says already."""
+        dest = re.sub(r"^/?(local|secrets)/", r"\1/", self._interpolate(template["DestPath"], {}, {}))
+        path = (self.dir / dest.lstrip("/")).resolve()
+        if not path.is_relative_to(self.dir.resolve()):
+            raise ConfigError("Template failed: template destination path escapes the alloc directory")
+        if template["Envvars"]:
+            self._rendered.update(templates.variables(text))
+        if path.is_file() and path.read_bytes() == text.encode():
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+        path.chmod(int(template["Perms"] or "0644", 8))
+        return True
 
     async def _pull(self, image: str) -> None:
         config = self.runner.clients.config
@@ -418,11 +501,14 @@ class TaskRunner:
                     (self.dir / sub).mkdir(parents=True, exist_ok=True)
                     (self.dir / sub).chmod(0o777)
             try:
-                self._templates()
+                self._log_in()
+                await self._templates()
             except ConfigError as exc:
-                self.event("Killing", str(exc), {"fails_task": "true"}, FailsTask=True)
-                self.state["Failed"] = True
-                self.killed = True
+                self._kill_failed(str(exc))
+                return False
+            except templates.LoginRefused:
+                return False
+            if self.killed:
                 return False
             check_config(config)
             image = config.get("image") or ""
@@ -444,6 +530,7 @@ class TaskRunner:
         return True
 
     async def _exec(self, config: Json, image: str, mounts: list[Json]) -> None:
+        self._variables = dict(self._rendered)
         env = self.environment()
         meta: dict[str, str] = self.runner.alloc.job["Meta"] or {}
         argv = [*(config.get("entrypoint") or [])]
@@ -472,6 +559,8 @@ class TaskRunner:
         self.state["State"] = "running"
         self.state["StartedAt"] = rfc3339(now_ns())
         self.event("Started", "Task started by client")
+        if self.runner.clients.config.vault and self.task["Vault"]:
+            self.runner.clients.keep(asyncio.ensure_future(self._renew()))
         if self.killed:
             self._terminate(self.task["KillTimeout"])
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from .server import tls_context
+from .templates import LoginRefused
 
 Json = dict[str, Any]
 
@@ -71,10 +72,13 @@ class Vault:
     ) -> None:
         self.token = token
         self.sealed = False
+        self.reachable = True
+        """From the nodes."""
         self.requests: list[VaultRequest] = []
         self._lock = threading.Lock()
         self._mounts: dict[tuple[str, str], Mount] = {("", "secret"): Mount(2)}
         self._tokens: dict[str, list[str]] = {token: ["*"]}
+        self._roles: dict[str, list[str]] = {"nomad-workloads": ["secret/data/*"]}
         self._failures: list[tuple[int, str]] = []
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         if tls is not None:
@@ -122,10 +126,44 @@ class Vault:
         with self._lock:
             self._tokens[token] = list(paths)
 
+    def add_role(self, role: str, *paths: str) -> None:
+        """A role of Nomad's workloads, whose tasks may read these API paths; `nomad-workloads` may secret/data/*."""
+        with self._lock:
+            self._roles[role] = list(paths)
+
     def fail(self, status: int, *errors: str, times: int = 1) -> None:
         """Answer the next requests with this status."""
         with self._lock:
             self._failures += [(status, json.dumps({"errors": list(errors)}))] * times
+
+    # -- for a simulated Nomad
+
+    def login(self, role: str) -> None:
+        """With a task's identity; refused in the words of Vault's own client."""
+        url = f"{self.url}/v1/auth/jwt-nomad/login"
+        if not self.reachable:
+            host = urlsplit(url).netloc
+            raise LoginRefused(f'Put "{url}": dial tcp {host}: connect: connection refused')
+        with self._lock:
+            if not self.sealed and role in self._roles:
+                return
+        status, error = (503, "Vault is sealed") if self.sealed else (400, f'role "{role}" could not be found')
+        raise LoginRefused(f"Error making API request.\n\nURL: PUT {url}\nCode: {status}. Errors:\n\n* {error}")
+
+    def fields(self, role: str, path: str, namespace: str = "") -> Json | None:
+        """What the role reads at the path, completed by /data/ where a v2 mount's lacks it; None: it reads nothing."""
+        with self._lock:
+            try:
+                mount, at, name = self._find(namespace, path)
+                if mount.version == 2 and not name.startswith("data/"):
+                    name = f"data/{name}"
+                if self.sealed or not any(fnmatch.fnmatchcase(f"{at}/{name}", p) for p in self._roles[role]):
+                    return None
+                status, body = self._secret(mount, name, {})
+            except (KeyError, Refused):
+                return None
+        data = body["data"] if status == 200 else None
+        return data["data"] if data and mount.version == 2 else data
 
     # -- answers
 

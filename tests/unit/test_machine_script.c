@@ -70,7 +70,7 @@ static void function_says(const char *words, int status, const char *output)
 		char *line = xasprintf(
 			"cd %s && DEVPOD_MACHINE_DIR=$PWD/machine DEVPOD_DOCKER_MODE=dind DOCKER_HOST= "
 			"NOMAD_ALLOC_ID= NOMAD_META_devpod_start=s1 %s -c 'for f in base docker layout "
-			"install dind retire; do "
+			"install trust dind retire; do "
 			". \"" SOURCE_DIR "/src/spec/machine_$f.sh\"; done; root=$PWD; %s' 2>&1; "
 			"code=$?; cd / && rm -rf %s; exit $code",
 			dir, shells[i], words, dir);
@@ -332,6 +332,54 @@ static void containers_are_told_apart(void **state)
 		      0, ID "\n" ID "\n");
 }
 
+/* The registry's certificate; stand-ins for a family's own tool, and the tools of the test's shell, no others. */
+#define CERTIFICATE                                                                                          \
+	"mkdir -p usr/local/share/ca-certificates; echo CERT >usr/local/share/ca-certificates/registry.cluster.crt; "
+#define ONLY(tool, code)                                                                                     \
+	"mkdir -p etc/pki/ca-trust/source/anchors bin; printf \"#!/bin/sh\\necho " tool                       \
+	" >>calls; exit " code "\\n\" >bin/" tool "; chmod 755 bin/" tool "; "
+#define TRUST                                                                                                \
+	"have() { [ -e bin/$1 ]; }; PATH=$PWD/bin:$PATH; trust_certificates; wait; cat calls 2>/dev/null; "   \
+	"cat etc/pki/ca-trust/source/anchors/* etc/ssl/certs/* 2>/dev/null; true"
+
+static void debian_and_alpine_trust_the_registry(void **state)
+{
+	(void)state;
+	function_says(CERTIFICATE ONLY("update-ca-certificates", "0") TRUST, 0, "update-ca-certificates\n");
+	function_says(CERTIFICATE ONLY("update-ca-certificates", "0") ": >.dockerenv; mkdir -p etc/ssl/certs; "
+								       "echo A >etc/ssl/certs/ca-certificates.crt; " TRUST,
+		      0, "update-ca-certificates\nA\nCERT\n");
+	function_says(CERTIFICATE ONLY("update-ca-certificates", "1") TRUST, 0,
+		      "machine: warning: update-ca-certificates failed\nupdate-ca-certificates\n");
+}
+
+static void fedora_trusts_the_registry(void **state)
+{
+	(void)state;
+	function_says(CERTIFICATE ONLY("update-ca-trust", "0") TRUST, 0, "update-ca-trust\nCERT\n");
+	function_says(CERTIFICATE ONLY("update-ca-trust", "1") TRUST, 0,
+		      "machine: warning: update-ca-trust failed\nupdate-ca-trust\nCERT\n");
+}
+
+static void an_image_that_trusts_nothing_is_told(void **state)
+{
+	(void)state;
+	function_says(CERTIFICATE TRUST, 0,
+		      "machine: warning: the image has neither update-ca-certificates nor update-ca-trust: only docker "
+		      "trusts the registry's certificate\n");
+	function_says(TRUST, 0, "");
+}
+
+static void a_directory_is_no_certificate(void **state)
+{
+	(void)state;
+	function_says("mkdir -p usr/local/share/ca-certificates/registry.cluster.crt; " ONLY("update-ca-certificates", "0")
+			      "trust_certificates | sed \"s:$PWD::\"; cat calls 2>/dev/null; true",
+		      0,
+		      "machine: warning: the client has no file /usr/local/share/ca-certificates/registry.cluster.crt, docker "
+		      "made a directory of it: the registry's certificate is not trusted\n");
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(no_template_marks),
 	cmocka_unit_test(is_small),
@@ -358,6 +406,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(half_kept_is_not_used),
 	cmocka_unit_test(too_much_is_not_kept),
 	cmocka_unit_test(containers_are_told_apart),
+	cmocka_unit_test(debian_and_alpine_trust_the_registry),
+	cmocka_unit_test(fedora_trusts_the_registry),
+	cmocka_unit_test(an_image_that_trusts_nothing_is_told),
+	cmocka_unit_test(a_directory_is_no_certificate),
 };
 
 UNIT_MAIN(tests)
