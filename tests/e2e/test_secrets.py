@@ -116,11 +116,12 @@ def test_no_secret_at_the_path(sim: SimCluster, vault: Vault, token: str, cause:
 
 
 def test_permission_denied(sim: SimCluster, vault: Vault) -> None:
-    vault.add_role("few", "secret/data/other")
-    machine = sim.machine(**options(vault, "secret/data/aws", VAULT_ROLE="few", VAULT_TOKEN="root"))
+    vault.add_role("few", "secret/data/aws")
+    vault.put("secret/other", {"key": "v"})
+    machine = sim.machine(**options(vault, "secret/data/other", VAULT_ROLE="few", VAULT_TOKEN="root"))
     refused(
         machine,
-        "Vault gives Nomad no secret: secret/data/aws (permission denied: it is there for VAULT_TOKEN, but the role's "
+        "Vault gives Nomad no secret: secret/data/other (permission denied: it is there for VAULT_TOKEN, but the role's "
         "policies do not let it be read)\nhint: ",
         "at the policies of the role 'few'",
     )
