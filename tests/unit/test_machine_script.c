@@ -332,22 +332,25 @@ static void containers_are_told_apart(void **state)
 		      0, ID "\n" ID "\n");
 }
 
-/* The registry's certificate; stand-ins for a family's own tool, and the tools of the test's shell, no others. */
+/* The registry's certificate; stand-ins for a family's own tool, and the tools of the test's shell, no
+ * others. */
 #define CERTIFICATE                                                                                          \
-	"mkdir -p usr/local/share/ca-certificates; echo CERT >usr/local/share/ca-certificates/registry.cluster.crt; "
+	"mkdir -p usr/local/share/ca-certificates; echo CERT "                                               \
+	">usr/local/share/ca-certificates/registry.cluster.crt; "
 #define ONLY(tool, code)                                                                                     \
-	"mkdir -p etc/pki/ca-trust/source/anchors bin; printf \"#!/bin/sh\\necho " tool                       \
+	"mkdir -p etc/pki/ca-trust/source/anchors bin; printf \"#!/bin/sh\\necho " tool                      \
 	" >>calls; exit " code "\\n\" >bin/" tool "; chmod 755 bin/" tool "; "
 #define TRUST                                                                                                \
-	"have() { [ -e bin/$1 ]; }; PATH=$PWD/bin:$PATH; trust_certificates; wait; cat calls 2>/dev/null; "   \
+	"have() { [ -e bin/$1 ]; }; PATH=$PWD/bin:$PATH; trust_certificates; wait; cat calls 2>/dev/null; "  \
 	"cat etc/pki/ca-trust/source/anchors/* etc/ssl/certs/* 2>/dev/null; true"
 
 static void debian_and_alpine_trust_the_registry(void **state)
 {
 	(void)state;
 	function_says(CERTIFICATE ONLY("update-ca-certificates", "0") TRUST, 0, "update-ca-certificates\n");
-	function_says(CERTIFICATE ONLY("update-ca-certificates", "0") ": >.dockerenv; mkdir -p etc/ssl/certs; "
-								       "echo A >etc/ssl/certs/ca-certificates.crt; " TRUST,
+	function_says(CERTIFICATE ONLY("update-ca-certificates",
+				       "0") ": >.dockerenv; mkdir -p etc/ssl/certs; "
+					    "echo A >etc/ssl/certs/ca-certificates.crt; " TRUST,
 		      0, "update-ca-certificates\nA\nCERT\n");
 	function_says(CERTIFICATE ONLY("update-ca-certificates", "1") TRUST, 0,
 		      "machine: warning: update-ca-certificates failed\nupdate-ca-certificates\n");
@@ -365,7 +368,8 @@ static void an_image_that_trusts_nothing_is_told(void **state)
 {
 	(void)state;
 	function_says(CERTIFICATE TRUST, 0,
-		      "machine: warning: the image has neither update-ca-certificates nor update-ca-trust: only docker "
+		      "machine: warning: the image has neither update-ca-certificates nor update-ca-trust: "
+		      "only docker "
 		      "trusts the registry's certificate\n");
 	function_says(TRUST, 0, "");
 }
@@ -373,10 +377,12 @@ static void an_image_that_trusts_nothing_is_told(void **state)
 static void a_directory_is_no_certificate(void **state)
 {
 	(void)state;
-	function_says("mkdir -p usr/local/share/ca-certificates/registry.cluster.crt; " ONLY("update-ca-certificates", "0")
-			      "trust_certificates | sed \"s:$PWD::\"; cat calls 2>/dev/null; true",
+	function_says("mkdir -p usr/local/share/ca-certificates/registry.cluster.crt; " ONLY(
+			      "update-ca-certificates",
+			      "0") "trust_certificates | sed \"s:$PWD::\"; cat calls 2>/dev/null; true",
 		      0,
-		      "machine: warning: the client has no file /usr/local/share/ca-certificates/registry.cluster.crt, docker "
+		      "machine: warning: the client has no file "
+		      "/usr/local/share/ca-certificates/registry.cluster.crt, docker "
 		      "made a directory of it: the registry's certificate is not trusted\n");
 }
 
