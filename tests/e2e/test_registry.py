@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -44,13 +45,19 @@ def image(registry: str, nomad: NomadCluster) -> Iterator[str]:
         tar.addfile(tarfile.TarInfo("file"))
     subprocess.run(["docker", "import", "-", name], input=layer.getvalue(), check=True, capture_output=True)
     nomad.docker("push", "--quiet", name)
-    digest = nomad.docker("inspect", "--format={{index .RepoDigests 0}}", name).strip().split("@")[1]
     nomad.docker("rmi", name)
     yield name
-    # the registry's certificate is none of Python's
-    repository = name.removeprefix(f"{registry}/").partition(":")[0]
-    url = f"https://{registry}/v2/{repository}/manifests/{digest}"
-    subprocess.run(["curl", "-fsS", "--cacert", CA_CERT, "-X", "DELETE", url], check=True)
+    url = f"https://{registry}/v2/{name.removeprefix(f'{registry}/').partition(':')[0]}/manifests/"
+    digest = re.search(r"(?mi)^docker-content-digest: (\S+)", curl("--head", f"{url}1"))
+    assert digest
+    curl("--request", "DELETE", url + digest[1])
+
+
+def curl(*words: str) -> str:
+    """On this computer; the registry's certificate is none of Python's."""
+    manifest = "application/vnd.docker.distribution.manifest.v2+json"
+    command = ["curl", "-fsS", "--cacert", str(CA_CERT), "--header", f"Accept: {manifest}", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def asks(machine: Machine, registry: str) -> int:
