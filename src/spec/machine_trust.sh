@@ -37,6 +37,6 @@ update_certificates() {
 
 # Its anchors are in another directory.
 trust_anchor() {
-	cp "$certificate" "$root/etc/pki/ca-trust/source/anchors/" && update-ca-trust >/dev/null 2>&1 ||
-		say "warning: update-ca-trust failed"
+	cp "$certificate" "$root/etc/pki/ca-trust/source/anchors/" && update-ca-trust >/dev/null 2>&1 && return 0
+	say "warning: update-ca-trust failed"
 }

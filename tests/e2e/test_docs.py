@@ -56,7 +56,7 @@ class Shell:
         (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.bin / name).chmod(0o755)
 
-    def run(self, script: str, code: int = 0, **env: str) -> str:
+    def run(self, script: str, code: int = 0, /, **env: str) -> str:
         """Its stdout and stderr."""
         done = subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", script],
@@ -98,13 +98,14 @@ def test_all_are_known() -> None:
 @pytest.mark.parametrize(("document", "number"), OPTIONS, ids=[f"{d[:-3]}-{i}" for d, i in OPTIONS])
 def test_options(sim: SimCluster, shell: Shell, document: str, number: int) -> None:
     """All that a call of devpod names are known and good together."""
-    calls = calls_of_devpod(shell, sh(document, number), VAULT_ADDR="http://127.0.0.1:1", REGISTRY="registry.example:5000")
+    known = (PROJECT / "docs" / "options.md").read_text()
+    address = "http://127.0.0.1:1"
+    calls = calls_of_devpod(shell, sh(document, number), VAULT_ADDR=address, REGISTRY="registry.example:5000")
     for words in calls:
         options = given(words)
         assert options and words[:3] in (["provider", "set-options", "nomad"], ["up", "FOLDER_OR_REPO", "--provider"])
-        environment = {**options, "VAULT_ADDR": options.get("VAULT_ADDR", "http://127.0.0.1:1")}
-        done = sim.machine(**environment).ok("create" if document == "machine-image.md" else "status")
-        assert "warning" not in done.err
+        assert [name for name in options if f"`{name}`" not in known] == []
+        assert sim.machine(VAULT_ADDR=address).run("status", env=options).out == "NotFound\n"
 
 
 def test_json_is_of_devcontainers() -> None:
@@ -123,7 +124,7 @@ def test_hcl_is_formatted(document: str) -> None:
 
 def test_gpu_init(sim: SimCluster, shell: Shell) -> None:
     """It says what the nodes lack."""
-    assert "healthy GPU(s) of nvidia where 1 are asked for" in shell.run(sh("gpu.md", 1), code=1, **sim.env)
+    assert "healthy GPU(s) of nvidia where 1 are asked for" in shell.run(sh("gpu.md", 1), 1, **sim.env)
 
 
 def test_registry_files(shell: Shell) -> None:
@@ -160,7 +161,9 @@ def test_registry(nomad: NomadCluster, shell: Shell, registry: str, image: str) 
 def test_machine_image(nomad: NomadCluster, shell: Shell, image: str, registry: str) -> None:  # noqa: F811
     """From a base that lacks nothing, under a name of the test's own."""
     name = image.removeprefix(f"{registry}/")
-    script = sh("machine-image.md", 0, **{"devpod-machine:1": name, "docker build ": "docker build --build-arg BASE=$BASE "})
+    script = sh(
+        "machine-image.md", 0, **{"devpod-machine:1": name, "docker build ": "docker build --build-arg BASE=$BASE "}
+    )
     shell.run(f"cd {PROJECT}\n{script}", REGISTRY=registry, BASE=nomad.env["NOMAD_IMAGE"], DOCKER_BUILDKIT="0")
     machine = nomad.machine(NOMAD_IMAGE=image)
     machine.ok("create")
@@ -181,7 +184,13 @@ def own_vault(shell: Shell, nomad: NomadCluster) -> Iterator[dict[str, str]]:
     words = ["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=own", f"-dev-listen-address=127.0.0.1:{port}"]
     with (shell.dir / "vault.log").open("wb") as said:
         process = subprocess.Popen([program, *words], stdout=said, stderr=said, stdin=subprocess.DEVNULL)
-    env = {"VAULT_ADDR": address, "BAO_ADDR": address, "VAULT_TOKEN": "own", "BAO_TOKEN": "own", "NOMAD_ADDR": nomad.url}
+    env = {
+        "VAULT_ADDR": address,
+        "BAO_ADDR": address,
+        "VAULT_TOKEN": "own",
+        "BAO_TOKEN": "own",
+        "NOMAD_ADDR": nomad.url,
+    }
     shell.program("vault", f'exec {shlex.quote(program)} "$@"')
     try:
         until(lambda: not subprocess.run([program, "status"], env=env, capture_output=True, check=False).returncode)

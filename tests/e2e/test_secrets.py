@@ -107,11 +107,14 @@ def refused(machine: Machine, *expected: str) -> None:
         ("", "permission denied, or there is no secret at this path"),
         ("root", "there is no secret at this path"),
     ],
+    ids=["no-token", "token"],
 )
 def test_no_secret_at_the_path(sim: SimCluster, vault: Vault, token: str, cause: str) -> None:
     """Only that path is named."""
     machine = sim.machine(**options(vault, "secret/data/aws", "secret/data/none", VAULT_TOKEN=token))
-    error = f"create machine '{machine.name}': Vault gives Nomad no secret: secret/data/none ({cause})\nhint: look at the "
+    error = (
+        f"create machine '{machine.name}': Vault gives Nomad no secret: secret/data/none ({cause})\nhint: look at the "
+    )
     refused(machine, error)
 
 
@@ -154,7 +157,7 @@ def test_no_such_role(sim: SimCluster, vault: Vault) -> None:
     refused(
         sim.machine(**options(vault, "secret/data/aws", VAULT_ROLE="none")),
         LOGIN,
-        '* role "none" could not be found\nhint: is there such a role as VAULT_ROLE \'none\' in Vault? ',
+        "* role \"none\" could not be found\nhint: is there such a role as VAULT_ROLE 'none' in Vault? ",
     )
 
 

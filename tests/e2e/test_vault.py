@@ -26,7 +26,7 @@ NASTY = {
     "newlines": "\n\na\n\n",
     "empty": "",
 }
-ODD_FIELD = 'it\'s "{{ . }}\\'
+ODD_FIELD = "it's \"{{ . }}\\"
 
 
 class Vault:
@@ -206,6 +206,7 @@ def test_rotation(nomad: NomadCluster, vault: Vault, team: str, mode: str) -> No
         ("there", "permission denied: it is there for VAULT_TOKEN, but the role's policies do not let it be read"),
         ("missing", "there is no secret at this path"),
     ],
+    ids=["denied", "missing"],
 )
 def test_denied_and_missing_are_told_apart(
     nomad: NomadCluster, vault: Vault, put: Put, team: str, name: str, cause: str
@@ -228,13 +229,19 @@ def test_denied_and_missing_are_told_apart(
     ],
     ids=["role", "field", "no-secret", "denied"],
 )
-def test_what_is_wrong_is_told(
-    nomad: NomadCluster, put: Put, path: str, field: str, role: str, says: str
-) -> None:
+def test_what_is_wrong_is_told(nomad: NomadCluster, put: Put, path: str, field: str, role: str, says: str) -> None:
     machine = nomad.machine()
     path = path or put("there", {"f": "v"})
     machine.env.update(secrets((path, {field: "F"}), VAULT_ROLE=role))
     error = machine.fails("create")
     assert says.format(path=path) in error
     assert "\nhint: " in error
+    machine.nothing_left()
+
+
+def test_namespace_of_vault(nomad: NomadCluster, put: Put) -> None:
+    """Nomad refuses the job: only its Enterprise has them."""
+    machine = nomad.machine()
+    machine.env.update(secrets((put("there", {"f": "v"}), {"f": "F"}), VAULT_NAMESPACE="team"))
+    assert "multiple Vault namespaces requires Nomad Enterprise" in machine.fails("create")
     machine.nothing_left()
