@@ -122,6 +122,10 @@ void hint_refused(const struct machine *m, struct err *e)
 		{"onstraint", "NOMAD_CONSTRAINTS_JSON"},
 	};
 
+	if (strstr(e->msg, "not enabled but used in the job")) {
+		err_hint(e, "Nomad's servers and clients need a vault block (docs/vault.md in the project)");
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(of); i++) {
 		if (strstr(e->msg, of[i].word)) {
 			err_hint(e, "look at %s (it came from %s)", of[i].option,

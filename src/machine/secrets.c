@@ -12,7 +12,8 @@ static const char *cause(const struct machine *m, const char *path)
 	AUTO(json_secret_freep) cJSON *fields = NULL;
 	AUTO(err_clear) struct err e = ERR_INIT;
 
-	if (o->vault_token && read_vault(m, path, &fields, &e) == 0)
+	/* ERR_CONFIG: read, and a field of it has no text */
+	if (o->vault_token && (read_vault(m, path, &fields, &e) == 0 || e.kind == ERR_CONFIG))
 		return "permission denied: it is there for VAULT_TOKEN, but the role's policies do not let "
 		       "it be "
 		       "read";
