@@ -166,7 +166,7 @@ def test_not_installable(nomad: NomadCluster) -> None:
         subprocess.run(["docker", "rmi", "--force", tag], capture_output=True, check=False, timeout=LIMIT)
     assert error[0].endswith("ended with exit code 1; its last lines:")
     assert error[-1] == (
-        "  | machine: error: the image lacks: curl, and they could not be installed; use an image that has them, or "
+        "  | machine: error: the image lacks: curl, and it could not be installed; use an image that has it, or "
         "give the machine a network"
     )
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from devpod import AGENT, DevPod, Image
 from docs import members
 from harness import NomadCluster, until
-from release import Release
-from test_devpod import DevPod, devpod, release  # noqa: F401 the fixtures
+from test_devpod import devpod, image, release  # noqa: F401 the fixtures
 from test_vault import Put, put, secrets, vault  # noqa: F401 the fixtures
 
 NASTY = "'\"$(id)\\`id`\nsecond line"
@@ -21,23 +21,22 @@ NASTY = "'\"$(id)\\`id`\nsecond line"
 @pytest.mark.devpod
 def test_a_devcontainer_has_them(
     devpod: DevPod,  # noqa: F811
+    image: Image,  # noqa: F811
     nomad: NomadCluster,
-    release: Release,  # noqa: F811
     put: Put,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     """In the file, and by the two ways of docs/vault.md in sessions."""
     folder = tmp_path / "e2e-secrets"
     (folder / ".devcontainer").mkdir(parents=True)
-    devcontainer = {"image": devpod.tag, **members("vault.md")}
+    devcontainer = {"image": image.dev, **members("vault.md")}
     (folder / ".devcontainer" / "devcontainer.json").write_text(json.dumps(devcontainer))
-    devpod.run("provider", "add", "--name", "nomad", "--use", str(release.yaml))
     fields = {"a": "AWS_ACCESS_KEY_ID", "b": "SECOND"}
     path = put("devpod", {"a": NASTY, "b": f"b{NASTY}"})
-    options = {"NOMAD_IMAGE": devpod.tag, "AGENT_PATH": "/usr/local/bin/devpod", **secrets((path, fields))}
+    options = {"NOMAD_IMAGE": image.machine, "AGENT_PATH": AGENT, **secrets((path, fields))}
     given = [f"--provider-option={k}={v}" for k, v in options.items()]
     devpod.run("up", str(folder), "--provider", "nomad", "--ide", "none", *given)
-    (made,) = (tmp_path / "devpod").glob("contexts/*/machines/*")
+    (made,) = devpod.machines()
     machine = nomad.machine(made.name)
 
     def value(script: str, name: str) -> str:

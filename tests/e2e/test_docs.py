@@ -24,7 +24,7 @@ RUN = {
     "vault.md": ["own vault", "vault", "options", "vault"],
     "registries.md": ["sudo", "registry", "registry", "options", "sudo"],
     "gpu.md": ["options", "gpu"],
-    "storage.md": ["options", "options", "options", "options", "options"],
+    "storage.md": ["options"] * 6,
     # the second one needs an image of each architecture
     "machine-image.md": ["registry", "not run", "options"],
 }
