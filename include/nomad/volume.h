@@ -61,6 +61,10 @@ int nomad_host_volume_create(struct nomad *n, const cJSON *volume, cJSON **ret_v
  */
 int nomad_host_volume_find(struct nomad *n, const char *name, cJSON **ret, struct err *e) MUST_CHECK;
 
+/** nomad_host_volume() - all of it, with the sizes that were asked for, which nomad_host_volume_find() does
+ * not tell. */
+int nomad_host_volume(struct nomad *n, const char *id, cJSON **ret, struct err *e) MUST_CHECK;
+
 /** nomad_host_volume_wait_ready() - wait until its node has reported it, since a job is not placed there
  * before (measured: 0.65 to 1.2 s); ERR_TIMEOUT when that takes longer than @ms. */
 int nomad_host_volume_wait_ready(struct nomad *n, const char *id, int64_t ms, struct err *e) MUST_CHECK;

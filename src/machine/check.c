@@ -146,16 +146,9 @@ static int check_token(struct machine *m, struct err *e)
 static int check_namespace(struct machine *m, struct err *e)
 {
 	const char *name = m->options->namespace_ ? m->options->namespace_ : "default";
-	AUTO(json_freep) cJSON *namespace_ = NULL;
-	AUTO(buf_clear) struct buf path = BUF_INIT;
 
-	buf_puts(&path, "/v1/namespace/");
-	text_url_escape(&path, name);
-	if (nomad_get(m->nomad, buf_str(&path), &namespace_, e) < 0) {
-		if (e->kind == ERR_NOT_FOUND)
-			return err_hint(e, "NOMAD_NAMESPACE is '%s': nomad namespace list", name);
-		return e->kind == ERR_AUTH ? hint_token(m, CAPABILITIES, e) : -1;
-	}
+	if (namespace_exists(m, name, CAPABILITIES, e) < 0)
+		return -1;
 	ok("namespace '%s' exists", name);
 	return 0;
 }

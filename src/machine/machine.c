@@ -104,6 +104,20 @@ const cJSON *task_state(const cJSON *alloc, const char *name)
 	return json_get(json_get(alloc, "TaskStates"), name);
 }
 
+int namespace_exists(struct machine *m, const char *name, const char *capabilities, struct err *e)
+{
+	AUTO(json_freep) cJSON *namespace_ = NULL;
+	AUTO(buf_clear) struct buf path = BUF_INIT;
+
+	buf_puts(&path, "/v1/namespace/");
+	text_url_escape(&path, name);
+	if (nomad_get(m->nomad, buf_str(&path), &namespace_, e) == 0)
+		return 0;
+	if (e->kind == ERR_NOT_FOUND)
+		return err_hint(e, "NOMAD_NAMESPACE is '%s': nomad namespace list", name);
+	return e->kind == ERR_AUTH ? hint_token(m, capabilities, e) : -1;
+}
+
 void hint_refused(const struct machine *m, struct err *e)
 {
 	static const struct {

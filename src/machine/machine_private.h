@@ -66,6 +66,9 @@ int state_remove(const struct machine *m, struct err *e) MUST_CHECK;
 /** hint_token() - for ERR_AUTH: where the token came from, and what it needs. Return: -1. */
 int hint_token(const struct machine *m, const char *capabilities, struct err *e);
 
+/** namespace_exists() - ERR_NOT_FOUND, with a hint, when it does not; @capabilities: as hint_token()'s. */
+int namespace_exists(struct machine *m, const char *name, const char *capabilities, struct err *e) MUST_CHECK;
+
 /** hint_refused() - for a job that Nomad did not take: the option that it speaks of. */
 void hint_refused(const struct machine *m, struct err *e);
 

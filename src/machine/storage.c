@@ -98,18 +98,9 @@ int storage_look(struct machine *m, struct sight *s, struct err *e)
  * (measured). */
 static int check_namespace(struct machine *m, struct err *e)
 {
-	AUTO(json_freep) cJSON *namespace_ = NULL;
-	AUTO(buf_clear) struct buf path = BUF_INIT;
+	const char *name = m->options->namespace_;
 
-	if (!m->options->namespace_)
-		return 0;
-	buf_puts(&path, "/v1/namespace/");
-	text_url_escape(&path, m->options->namespace_);
-	if (nomad_get(m->nomad, buf_str(&path), &namespace_, e) == 0)
-		return 0;
-	if (e->kind == ERR_NOT_FOUND)
-		err_hint(e, "NOMAD_NAMESPACE is '%s': nomad namespace list", m->options->namespace_);
-	return e->kind == ERR_AUTH ? hint_token(m, "a capability in the namespace", e) : -1;
+	return name ? namespace_exists(m, name, "a capability in the namespace", e) : 0;
 }
 
 static int make_csi(struct machine *m, const struct spec_request *rq, struct err *e)
@@ -202,15 +193,10 @@ int storage_grow(struct machine *m, const struct spec_request *rq, const cJSON *
 
 	if (rq->storage == STORAGE_EPHEMERAL)
 		return 0;
-	if (!csi) { /* it was found in a list, which has no sizes */
-		AUTO(buf_clear) struct buf path = BUF_INIT;
-		const char *id = json_str(volume, "ID");
-
-		buf_puts(&path, "/v1/volume/host/");
-		text_url_escape(&path, id ? id : "");
-		if (nomad_get(m->nomad, buf_str(&path), &whole, e) < 0)
-			return hint_volume(m, e);
-	}
+	/* it was found in a list, which has no sizes */
+	const char *id = json_str(volume, "ID");
+	if (!csi && nomad_host_volume(m->nomad, id ? id : "", &whole, e) < 0)
+		return hint_volume(m, e);
 	int64_t has = (int64_t)(json_u64(csi ? volume : whole, asked, 0) / (uint64_t)MB);
 	if (wanted <= has)
 		return 0;

@@ -147,9 +147,20 @@ int csi_secrets_header(const cJSON *secrets, char **ret, struct err *e)
 	return 0;
 }
 
+/* A refused delete: what is absent is deleted, what is in use a conflict. */
+static int judge_refusal(const char *absent, const char *in_use, struct err *e)
+{
+	if (says(e, &absent, 1)) {
+		err_clear(e);
+		return 0;
+	}
+	if (says(e, &in_use, 1))
+		e->kind = ERR_CONFLICT;
+	return -1;
+}
+
 int nomad_csi_volume_delete(struct nomad *n, const char *id, const cJSON *secrets, struct err *e)
 {
-	static const char *const in_use[] = {"in use"}, *const absent[] = {"volume not found"};
 	AUTO(secret_freep) char *header = NULL;
 	AUTO(json_freep) cJSON *volume = NULL;
 
@@ -167,13 +178,7 @@ int nomad_csi_volume_delete(struct nomad *n, const char *id, const cJSON *secret
 	struct http_request rq = {.method = "DELETE", .path = path, .header = header};
 	if (no_body(n, &rq, e) == 0)
 		return 0;
-	if (says(e, absent, ARRAY_SIZE(absent))) {
-		err_clear(e);
-		return 0;
-	}
-	if (says(e, in_use, ARRAY_SIZE(in_use)))
-		e->kind = ERR_CONFLICT;
-	return -1;
+	return judge_refusal("volume not found", "in use", e);
 }
 
 int nomad_host_volume_create(struct nomad *n, const cJSON *volume, cJSON **ret_volume, struct err *e)
@@ -239,6 +244,14 @@ int nomad_host_volume_find(struct nomad *n, const char *name, cJSON **ret, struc
 	return 0;
 }
 
+int nomad_host_volume(struct nomad *n, const char *id, cJSON **ret, struct err *e)
+{
+	AUTO(freep) char *path = nomad_path("volume/host", id, "");
+	struct http_request rq = {.path = path};
+
+	return nomad_call(n, &rq, NULL, ret, e);
+}
+
 int nomad_host_volume_wait_ready(struct nomad *n, const char *id, int64_t ms, struct err *e)
 {
 	AUTO(freep) char *path = nomad_path("volume/host", id, "");
@@ -262,17 +275,10 @@ int nomad_host_volume_wait_ready(struct nomad *n, const char *id, int64_t ms, st
 
 int nomad_host_volume_delete(struct nomad *n, const char *id, struct err *e)
 {
-	static const char *const in_use[] = {"in use by alloc"}, *const absent[] = {"no such volume"};
 	AUTO(freep) char *path = nomad_path("volume/host", id, "/delete");
 	struct http_request rq = {.method = "DELETE", .path = path};
 
 	if (no_body(n, &rq, e) == 0)
 		return 0;
-	if (says(e, absent, ARRAY_SIZE(absent))) {
-		err_clear(e);
-		return 0;
-	}
-	if (says(e, in_use, ARRAY_SIZE(in_use)))
-		e->kind = ERR_CONFLICT;
-	return -1;
+	return judge_refusal("no such volume", "in use by alloc", e);
 }
